@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Attestation Result: a verdict and every check behind it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+
+from nacre import reasons
+from nacre.appraisal.verdict import Verdict
+from nacre.checks import Check, Status
+from nacre.platforms.base import Claims
+from nacre.trust.anchors import Origin
+
+if TYPE_CHECKING:
+    from nacre.errors import NacreError
+
+__all__ = ["NOT_PROVEN", "Result"]
+
+#: What no evidence shows, repeated in every Result.
+NOT_PROVEN = (
+    "where the machine stands and who holds it: hardware interposers and extracted keys leave no trace "
+    "in evidence"
+)
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that an appraisal found. Made by ``appraise`` alone.
+
+    A Result is not a truth value: compare ``verdict``, or call ``verify``, which raises.
+
+    Attributes:
+        verdict: What the checks come to.
+        platform: The platform's name, empty if the evidence was not recognised.
+        origin: GENUINE, PRIVATE or SIMULATED; None if no chain was followed to an anchor.
+        checks: Every check, in the order in which it was made.
+        claims: What the evidence proved; None if its signatures did not hold.
+        policy: The identifier of the policy.
+        release: The identifier of the release that matched, if one did.
+        at: The time it was judged at, Unix seconds.
+        evidence: SHA-256 of the evidence, 32 bytes.
+        error: The error that ended the appraisal early, if one did.
+    """
+
+    verdict: Verdict
+    platform: str
+    origin: Origin | None
+    checks: tuple[Check, ...]
+    claims: Claims | None
+    policy: str
+    release: str | None
+    at: int
+    evidence: bytes
+    error: "NacreError | None" = None
+
+    def __bool__(self) -> NoReturn:
+        """Refuse: collapsing a verdict into a boolean is how verifiers were fooled."""
+        raise TypeError("a Result is not a truth value: compare .verdict, or use verify()")
+
+    def check(self, identifier: str) -> Check | None:
+        """Return the first check with this identifier."""
+        return next((check for check in self.checks if check.id == identifier), None)
+
+    def problems(self) -> tuple[Check, ...]:
+        """Return the checks that keep the verdict from VERIFIED."""
+        clean = (Status.PASS, Status.NOT_APPLICABLE)
+        return tuple(check for check in self.checks if check.status not in clean)
+
+    def explain(self) -> Mapping[str, str]:
+        """Say in one sentence per check what it found."""
+        return {check.id: reasons.explain(check) for check in self.checks}

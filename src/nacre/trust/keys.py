@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Public keys bound to one algorithm, over audited primitives.
+
+OpenSSL through ``cryptography``; AWS-LC through ``awscrt`` for P-384 where that is installed
+(``nacre[fast]``), since P-384 is the whole cost of verifying Nitro evidence.
+"""
+
+import functools
+import hashlib
+from typing import TYPE_CHECKING, Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from nacre.errors import MalformedEvidence
+
+if TYPE_CHECKING:
+    from nacre.trust.signatures import Key
+
+__all__ = ["P256_SHA256", "P384_SHA384", "EcdsaScheme", "engine", "raw_signature"]
+
+
+class EcdsaScheme:
+    """One curve with its hash: ECDSA P-256 with SHA-256, or P-384 with SHA-384.
+
+    Attributes:
+        name: What messages call it.
+        size: Bytes of a coordinate, and of r and s in a raw signature.
+    """
+
+    __slots__ = ("_algorithm", "_curve", "_spki_prefix", "name", "size")
+
+    def __init__(self, name: str, curve: ec.EllipticCurve, digest: hashes.HashAlgorithm, prefix: str) -> None:
+        """Bind a curve to a hash; ``prefix`` is the SubjectPublicKeyInfo up to the point, hex."""
+        self.name = name
+        self.size = curve.key_size // 8
+        self._curve = curve
+        self._algorithm = ec.ECDSA(digest)
+        self._spki_prefix = bytes.fromhex(prefix)
+
+    def point(self, point: bytes) -> "Key":
+        """Load an uncompressed point without its leading 04: x ‖ y, big-endian.
+
+        Raises:
+            MalformedEvidence: ``key-unusable``, if it is not on the curve.
+        """
+        if len(point) != 2 * self.size:
+            raise MalformedEvidence("key-unusable", expected=self.name, actual=point)
+        if self.size == _P384_SIZE and engine() == "AWS-LC":
+            return _load_awslc(self._spki_prefix + b"\x04" + point)
+        try:
+            key = ec.EllipticCurvePublicKey.from_encoded_point(self._curve, b"\x04" + point)
+        except ValueError:
+            raise MalformedEvidence("key-unusable", expected=self.name, actual=point) from None
+        return _OpensslKey(key, self._algorithm)
+
+    def spki(self, spki: bytes) -> "Key":
+        """Load a SubjectPublicKeyInfo, DER, named curve and uncompressed point only.
+
+        Raises:
+            MalformedEvidence: ``key-unusable``, for any other key.
+        """
+        prefix = self._spki_prefix + b"\x04"
+        if not spki.startswith(prefix):
+            raise MalformedEvidence("key-unusable", expected=self.name, actual=spki[: len(prefix)])
+        return self.point(spki[len(prefix) :])
+
+
+class _OpensslKey:
+    __slots__ = ("_algorithm", "_key")
+
+    def __init__(self, key: ec.EllipticCurvePublicKey, algorithm: ec.ECDSA) -> None:
+        self._key = key
+        self._algorithm = algorithm
+
+    def holds(self, signature: bytes, message: bytes) -> bool:
+        """Tell whether a DER ECDSA signature over ``message`` holds."""
+        try:
+            self._key.verify(signature, message, self._algorithm)
+        except InvalidSignature:
+            return False
+        return True
+
+
+class _AwslcEc(Protocol):
+    def verify(self, digest: bytes, signature: bytes) -> bool: ...
+
+
+class _AwslcKey:
+    __slots__ = ("_key",)
+
+    def __init__(self, key: "_AwslcEc") -> None:
+        self._key = key
+
+    def holds(self, signature: bytes, message: bytes) -> bool:
+        """Tell whether a DER ECDSA signature over ``message`` holds."""
+        return bool(self._key.verify(hashlib.sha384(message).digest(), signature))
+
+
+def raw_signature(raw: bytes, scheme: EcdsaScheme) -> bytes:
+    """Encode r ‖ s, big-endian and of fixed size, as the DER that keys verify.
+
+    Raises:
+        MalformedEvidence: ``signature-size``, if it is not exactly two coordinates long.
+    """
+    size = scheme.size
+    if len(raw) != 2 * size:
+        raise MalformedEvidence("signature-size", expected=2 * size, actual=len(raw))
+    return encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
+
+
+@functools.cache
+def engine() -> str:
+    """Name the library that verifies P-384: ``AWS-LC`` if ``nacre[fast]`` is installed, else ``OpenSSL``."""
+    try:
+        import awscrt.crypto  # noqa: F401, PLC0415
+    except ImportError:
+        return "OpenSSL"
+    return "AWS-LC"
+
+
+def _load_awslc(spki: bytes) -> "Key":
+    from awscrt.crypto import EC  # noqa: PLC0415
+
+    try:
+        return _AwslcKey(EC.new_key_from_der_data(spki))
+    except (ValueError, RuntimeError):
+        raise MalformedEvidence("key-unusable", expected="ECDSA P-384", actual=spki) from None
+
+
+_P384_SIZE = 48
+
+P256_SHA256 = EcdsaScheme(
+    "ECDSA P-256", ec.SECP256R1(), hashes.SHA256(), "3059301306072a8648ce3d020106082a8648ce3d030107034200"
+)
+P384_SHA384 = EcdsaScheme(
+    "ECDSA P-384", ec.SECP384R1(), hashes.SHA384(), "3076301006072a8648ce3d020106052b81040022036200"
+)
