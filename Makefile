@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+# A fresh machine needs Python >= 3.11 with venv, and make; everything goes into .venv.
+
+PYTHON ?= python3
+bin := .venv/bin
+pip := $(bin)/python -m pip install --quiet --disable-pip-version-check
+core := src/nacre/checks.py,src/nacre/errors.py,src/nacre/reasons.py,src/nacre/trust/*,src/nacre/platforms/*,src/nacre/appraisal/*
+
+.PHONY: demo test check bench soak docs locks
+
+demo: .venv/runtime ## real evidence verified offline, its tampered twins refused
+	$(bin)/python examples/demo.py
+
+test: check ## everything that fits ten minutes on two cores
+	$(bin)/pytest --cov --cov-report=
+	$(bin)/coverage report --include='$(core)' --fail-under=100
+
+check: .venv/dev ## style, types, layers
+	$(bin)/ruff check . && $(bin)/ruff format --check .
+	$(bin)/mypy && $(bin)/lint-imports --no-logo
+
+bench: .venv/bench ## side by side with peers, ratios in one run
+	$(bin)/python benchmarks/run.py
+
+soak: .venv/dev ## what takes hours
+	$(bin)/pytest -m soak --hypothesis-profile=soak
+
+docs: .venv/dev ## write the generated pages of docs/reference
+	$(bin)/python docs/generate.py
+
+locks: ## resolve the locks anew; needs uv
+	requirements/lock
+
+.venv/%: requirements/%.txt requirements/build.txt pyproject.toml
+	test -x $(bin)/python || $(PYTHON) -m venv .venv
+	$(pip) --require-hashes -r requirements/build.txt -r $<
+	$(pip) --no-deps --no-build-isolation --editable .
+	touch $@
