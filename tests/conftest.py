@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: where the vectors are."""
+"""What all tests share: where the vectors are, and that nothing leaves this machine."""
 
+import ipaddress
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 _HERE = Path(__file__).parent
 _OWN = _HERE / "vectors"
 _SHARED = _HERE.parent.parent / "shared" / "vectors"
+
+# A gate must not change its mind between two runs; `make soak` looks further every time.
+settings.register_profile("gate", deadline=None, derandomize=True)
+settings.register_profile("soak", deadline=None, max_examples=100_000)
+settings.load_profile("gate")
 
 
 def vector_roots() -> list[Path]:
@@ -19,3 +28,40 @@ def vector_roots() -> list[Path]:
 def vectors() -> Path:
     """The most complete folder of vectors at hand."""
     return _SHARED if _SHARED.is_dir() else _OWN
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return _HERE.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loopback_only() -> Iterator[None]:
+    """Refuse every connection and every name that would leave this machine."""
+    connect, lookup = socket.socket.connect, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: object) -> None:
+        if self.family != socket.AF_UNIX:
+            _insist_on_loopback(address[0] if isinstance(address, tuple) else address)
+        connect(self, address)  # type: ignore[arg-type]
+
+    def guarded_lookup(host: bytes | str | None, *rest: object, **options: object) -> object:
+        _insist_on_loopback(host)
+        return lookup(host, *rest, **options)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket, "getaddrinfo", guarded_lookup)
+        yield
+
+
+def _insist_on_loopback(host: object) -> None:
+    if host is None or host == "localhost":
+        return
+    try:
+        local = ipaddress.ip_address(str(host)).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        pytest.fail(f"a test tried to reach {host}")
