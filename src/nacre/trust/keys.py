@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from nacre.errors import MalformedEvidence
+from nacre.trust import oids
 
 if TYPE_CHECKING:
     from nacre.trust.signatures import Key
@@ -27,17 +28,21 @@ class EcdsaScheme:
 
     Attributes:
         name: What messages call it.
+        algorithm: The signature algorithm of certificates that it signs: content bytes of the OID.
         size: Bytes of a coordinate, and of r and s in a raw signature.
     """
 
-    __slots__ = ("_algorithm", "_curve", "_spki_prefix", "name", "size")
+    __slots__ = ("_curve", "_ecdsa", "_spki_prefix", "algorithm", "name", "size")
 
-    def __init__(self, name: str, curve: ec.EllipticCurve, digest: hashes.HashAlgorithm, prefix: str) -> None:
+    def __init__(
+        self, name: str, algorithm: bytes, curve: ec.EllipticCurve, digest: hashes.HashAlgorithm, prefix: str
+    ) -> None:
         """Bind a curve to a hash; ``prefix`` is the SubjectPublicKeyInfo up to the point, hex."""
         self.name = name
+        self.algorithm = algorithm
         self.size = curve.key_size // 8
         self._curve = curve
-        self._algorithm = ec.ECDSA(digest)
+        self._ecdsa = ec.ECDSA(digest)
         self._spki_prefix = bytes.fromhex(prefix)
 
     def point(self, point: bytes) -> "Key":
@@ -49,12 +54,12 @@ class EcdsaScheme:
         if len(point) != 2 * self.size:
             raise MalformedEvidence("key-unusable", expected=self.name, actual=point)
         if self.size == _P384_SIZE and engine() == "AWS-LC":
-            return _load_awslc(self._spki_prefix + b"\x04" + point)
+            return _load_awslc(self._spki_prefix + b"\x04" + point, self.algorithm)
         try:
             key = ec.EllipticCurvePublicKey.from_encoded_point(self._curve, b"\x04" + point)
         except ValueError:
             raise MalformedEvidence("key-unusable", expected=self.name, actual=point) from None
-        return _OpensslKey(key, self._algorithm)
+        return _OpensslKey(key, self._ecdsa, self.algorithm)
 
     def spki(self, spki: bytes) -> "Key":
         """Load a SubjectPublicKeyInfo, DER, named curve and uncompressed point only.
@@ -69,16 +74,17 @@ class EcdsaScheme:
 
 
 class _OpensslKey:
-    __slots__ = ("_algorithm", "_key")
+    __slots__ = ("_ecdsa", "_key", "algorithm")
 
-    def __init__(self, key: ec.EllipticCurvePublicKey, algorithm: ec.ECDSA) -> None:
+    def __init__(self, key: ec.EllipticCurvePublicKey, ecdsa: ec.ECDSA, algorithm: bytes) -> None:
         self._key = key
-        self._algorithm = algorithm
+        self._ecdsa = ecdsa
+        self.algorithm = algorithm
 
     def holds(self, signature: bytes, message: bytes) -> bool:
         """Tell whether a DER ECDSA signature over ``message`` holds."""
         try:
-            self._key.verify(signature, message, self._algorithm)
+            self._key.verify(signature, message, self._ecdsa)
         except InvalidSignature:
             return False
         return True
@@ -89,10 +95,11 @@ class _AwslcEc(Protocol):
 
 
 class _AwslcKey:
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "algorithm")
 
-    def __init__(self, key: "_AwslcEc") -> None:
+    def __init__(self, key: "_AwslcEc", algorithm: bytes) -> None:
         self._key = key
+        self.algorithm = algorithm
 
     def holds(self, signature: bytes, message: bytes) -> bool:
         """Tell whether a DER ECDSA signature over ``message`` holds."""
@@ -121,11 +128,11 @@ def engine() -> str:
     return "AWS-LC"
 
 
-def _load_awslc(spki: bytes) -> "Key":
+def _load_awslc(spki: bytes, algorithm: bytes) -> "Key":
     from awscrt.crypto import EC  # noqa: PLC0415
 
     try:
-        return _AwslcKey(EC.new_key_from_der_data(spki))
+        return _AwslcKey(EC.new_key_from_der_data(spki), algorithm)
     except (ValueError, RuntimeError):
         raise MalformedEvidence("key-unusable", expected="ECDSA P-384", actual=spki) from None
 
@@ -133,8 +140,16 @@ def _load_awslc(spki: bytes) -> "Key":
 _P384_SIZE = 48
 
 P256_SHA256 = EcdsaScheme(
-    "ECDSA P-256", ec.SECP256R1(), hashes.SHA256(), "3059301306072a8648ce3d020106082a8648ce3d030107034200"
+    "ECDSA P-256",
+    oids.ECDSA_SHA256,
+    ec.SECP256R1(),
+    hashes.SHA256(),
+    "3059301306072a8648ce3d020106082a8648ce3d030107034200",
 )
 P384_SHA384 = EcdsaScheme(
-    "ECDSA P-384", ec.SECP384R1(), hashes.SHA384(), "3076301006072a8648ce3d020106052b81040022036200"
+    "ECDSA P-384",
+    oids.ECDSA_SHA384,
+    ec.SECP384R1(),
+    hashes.SHA384(),
+    "3076301006072a8648ce3d020106052b81040022036200",
 )

@@ -19,6 +19,10 @@ __all__ = ["Key", "Pool", "Signatures"]
 class Key(Protocol):
     """A public key bound to one signature algorithm, so that no message ever chooses it."""
 
+    @property
+    def algorithm(self) -> bytes:
+        """The signature algorithm of certificates that it signs: content bytes of the OID."""
+
     def holds(self, signature: bytes, message: bytes) -> bool:
         """Tell whether ``signature``, in the encoding that the key was made for, holds."""
 

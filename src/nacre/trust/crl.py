@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificate revocation lists (RFC 5280, section 5): complete lists of one issuer's own certificates.
+
+Delta lists, indirect lists and lists of a part (any issuingDistributionPoint) are refused, as is every
+critical extension of a list or of an entry.
+"""
+
+import binascii
+from typing import Final
+
+import msgspec
+
+from nacre.errors import MalformedEvidence, VerificationError
+from nacre.trust import der as asn1
+from nacre.trust import oids, pem
+from nacre.trust.path import check_crl_issuer
+from nacre.trust.signatures import Key, Signatures
+from nacre.trust.x509 import MAX_SERIAL_SIZE, Certificate, Extensions, algorithm, extensions
+
+__all__ = ["MAX_CRL_SIZE", "MAX_ENTRIES", "Crl", "check_crl", "check_crl_current", "parse_crl"]
+
+#: Larger lists are not read. The largest seen (Intel's, 2025) has 4 KiB.
+MAX_CRL_SIZE: Final = 1024 * 1024
+#: Lists with more entries are not read.
+MAX_ENTRIES: Final = 10_000
+
+_VERSION_2 = b"\x02\x01\x01"
+_REMOVE_FROM_CRL = b"\x0a\x01\x08"  # a reason that only delta lists may give
+_NOT_COMPLETE = (oids.DELTA_CRL_INDICATOR, oids.ISSUING_DISTRIBUTION_POINT)
+
+
+class Crl(msgspec.Struct, frozen=True, gc=False):
+    """A revocation list. Says nothing about trust.
+
+    Attributes:
+        der: The whole, DER.
+        tbs: The signed part, DER.
+        issuer: The issuer's name, DER.
+        this_update: When it was made, Unix seconds.
+        next_update: When the next one is due, Unix seconds.
+        number: Its number, if it has one.
+        revoked: Serial numbers of revoked certificates.
+        signature_algorithm: Content bytes of the OID; inside and outside of ``tbs`` are the same.
+        signature_parameters: DER of the algorithm's parameters, empty if there are none.
+        signature: The signature, in the encoding of its algorithm.
+    """
+
+    der: bytes
+    tbs: bytes
+    issuer: bytes
+    this_update: int
+    next_update: int
+    number: int | None
+    revoked: frozenset[int]
+    signature_algorithm: bytes
+    signature_parameters: bytes
+    signature: bytes
+
+
+def parse_crl(data: bytes) -> Crl:
+    """Read a list from DER, from PEM, or from DER as hex text (Intel's PCS serves the root's so).
+
+    Raises:
+        MalformedEvidence: It is none, or of a kind that is refused; says what and where.
+    """
+    if len(data) > 2 * MAX_CRL_SIZE:
+        raise MalformedEvidence("too-large", what="CRL", expected=MAX_CRL_SIZE, actual=len(data))
+    der = _unwrapped(data)
+    if len(der) > MAX_CRL_SIZE:
+        raise MalformedEvidence("too-large", what="CRL", expected=MAX_CRL_SIZE, actual=len(der))
+    try:
+        return _crl(der)
+    except MalformedEvidence as error:
+        raise asn1.naming(error, "CRL") from None
+
+
+def check_crl(crl: Crl, *, issuer: Certificate, key: Key, signatures: Signatures, check: str) -> None:
+    """Check that a list is its issuer's; its signature is left to ``signatures``. Time is not looked at.
+
+    Args:
+        crl: The list.
+        issuer: The authority whose certificates the list is about.
+        key: The issuer's key.
+        signatures: Collects the signature that has to hold.
+        check: The check whose failure this would be.
+
+    Raises:
+        VerificationError: ``crl-issuer-mismatch``, ``not-a-ca``, ``key-usage`` or ``algorithm-unexpected``.
+        MalformedEvidence: An extension of the issuer is malformed.
+    """
+    name = issuer.common_name
+    if crl.issuer != issuer.subject:
+        raise VerificationError("crl-issuer-mismatch", check=check, expected=name)
+    check_crl_issuer(issuer, check=check)
+    if crl.signature_algorithm != key.algorithm:
+        raise VerificationError(
+            "algorithm-unexpected",
+            check=check,
+            what=f"CRL of {name}",
+            expected=oids.dotted(key.algorithm),
+            actual=oids.dotted(crl.signature_algorithm),
+        )
+    signatures.expect(key, crl.signature, crl.tbs, check=check, what=f"CRL of {name}")
+
+
+def check_crl_current(crl: Crl, *, at: int, check: str, what: str = "CRL") -> None:
+    """Check that a list is inside its dates, both ends included.
+
+    Raises:
+        VerificationError: ``crl-not-yet-valid`` or ``crl-expired``.
+    """
+    if crl.this_update <= at <= crl.next_update:
+        return
+    code = "crl-expired" if at > crl.next_update else "crl-not-yet-valid"
+    raise VerificationError(
+        code, check=check, what=what, actual=at, this_update=crl.this_update, next_update=crl.next_update
+    )
+
+
+def _unwrapped(data: bytes) -> bytes:
+    if data[:1] == b"\x30" and data[1:2] > b"f":  # DER of more than 127 bytes; hex digits are below
+        return data
+    if data.startswith(b"-----BEGIN"):
+        (der,) = pem.blocks(data, "X509 CRL", what="CRL", limit=1, size=2 * MAX_CRL_SIZE)
+        return der
+    try:
+        return binascii.unhexlify(data.strip(b"\r\n"))
+    except binascii.Error:
+        raise MalformedEvidence("crl-encoding", what="CRL", actual=data[:16]) from None
+
+
+def _crl(der: bytes) -> Crl:
+    element = asn1.element
+    outer, end = asn1.whole(der, asn1.SEQUENCE)
+    at, tbs_end = element(der, outer, end, asn1.SEQUENCE)
+    if der[at : at + 3] != _VERSION_2:
+        raise MalformedEvidence("crl-version", what="CRL", actual=der[at : at + 3], offset=at)
+    inner = at + 3
+    oid, parameters, at = algorithm(der, inner, tbs_end)
+    inner_algorithm = der[inner:at]
+    start, at_name = at, at
+    _, at = element(der, start, tbs_end, asn1.SEQUENCE)
+    issuer = der[at_name:at]
+    this_update, at = asn1.seconds(der, at, tbs_end)
+    next_update, at = asn1.seconds(der, at, tbs_end)
+    revoked: frozenset[int] = frozenset()
+    if der[at : at + 1] == b"\x30":
+        start, at = element(der, at, tbs_end, asn1.SEQUENCE)
+        revoked = _revoked(der, start, at)
+    start, stop = element(der, at, tbs_end, asn1.CONTEXT_0)
+    asn1.finish(stop, tbs_end)
+    number = _number(extensions(der, start, stop))
+    at = tbs_end + len(inner_algorithm)
+    if der[tbs_end:at] != inner_algorithm:
+        raise MalformedEvidence(
+            "algorithm-mismatch", what="CRL", expected=inner_algorithm, actual=der[tbs_end:at], offset=tbs_end
+        )
+    start, stop = element(der, at, end, asn1.BIT_STRING)
+    asn1.finish(stop, end)
+    signature = asn1.bits(der, start, stop)
+    return Crl(
+        der, der[outer:tbs_end], issuer, this_update, next_update, number, revoked, oid, parameters, signature
+    )
+
+
+def _revoked(der: bytes, at: int, end: int) -> frozenset[int]:
+    if at == end:
+        raise MalformedEvidence("der-value", what="CRL", expected="no empty list", actual=b"", offset=at)
+    element = asn1.element
+    serials = set()
+    rests: set[bytes] = set()  # dates and reasons repeat, so each distinct one is checked once
+    count = 0
+    while at < end:
+        start, stop = element(der, at, end, asn1.SEQUENCE)
+        start, at = element(der, start, stop, asn1.INTEGER)
+        if at - start > MAX_SERIAL_SIZE:
+            raise MalformedEvidence("serial-number", what="CRL", actual=der[start:at], offset=start)
+        serials.add(asn1.integer(der, start, at))
+        rest = der[at:stop]
+        if rest not in rests:
+            _check_entry(der, at, stop)
+            rests.add(rest)
+        at = stop
+        count += 1
+        if count > MAX_ENTRIES:
+            raise MalformedEvidence("too-many", what="CRL", name="entries", expected=MAX_ENTRIES)
+    return frozenset(serials)
+
+
+def _check_entry(der: bytes, at: int, end: int) -> None:
+    _, at = asn1.seconds(der, at, end)
+    if at == end:
+        return
+    found = extensions(der, at, end)
+    _refuse_critical(found)
+    if oids.CERTIFICATE_ISSUER in found:
+        raise MalformedEvidence("crl-kind", what="CRL", actual="an indirect list", offset=at)
+    if found.get(oids.CRL_REASON, (False, b""))[1] == _REMOVE_FROM_CRL:
+        raise MalformedEvidence("crl-kind", what="CRL", actual="a delta list", offset=at)
+
+
+def _number(found: Extensions) -> int | None:
+    for oid in _NOT_COMPLETE:
+        if oid in found:
+            raise MalformedEvidence("crl-kind", what="CRL", actual=f"a partial list ({oids.dotted(oid)})")
+    _refuse_critical(found)
+    entry = found.get(oids.CRL_NUMBER)
+    if entry is None:
+        return None
+    return asn1.integer(entry[1], *asn1.whole(entry[1], asn1.INTEGER))
+
+
+def _refuse_critical(found: Extensions) -> None:
+    for oid, (critical, _) in found.items():
+        if critical:
+            raise MalformedEvidence("critical-extension", what="CRL", actual=oids.dotted(oid))
