@@ -1,1 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The command ``nacre``: one module per command, no logic; what is slow to import waits until it is needed."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from nacre.cli.failure import guarded
+
+__all__ = ["main"]
+
+_COMPLETING = "_NACRE_COMPLETE"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit status (:class:`nacre.cli.exits.Exit`)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = words[:1] == ["--debug"]
+    return guarded(lambda: _run(words[debug:]), debug=debug)
+
+
+def _run(words: list[str]) -> int:
+    if words[:1] == ["verify"] and _COMPLETING not in os.environ:
+        from nacre.cli import quick, verifying  # noqa: PLC0415
+
+        request = quick.parse(words[1:])
+        if request is not None:
+            return verifying.run(request)
+    from nacre.cli import group  # noqa: PLC0415
+
+    return group.run(words)

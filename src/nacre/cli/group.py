@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command tree. A command's module is loaded when the command is named, not before."""
+
+import importlib
+
+import click
+
+from nacre.cli.exits import Exit
+from nacre.cli.failure import report
+
+__all__ = ["LazyGroup", "root", "run"]
+
+_COMMANDS = {
+    "completion": "Write a completion script for a shell.",
+    "conformance": "Run test vectors and compare every outcome.",
+    "endorsements": "Fetch, show and pack the vendors' signed documents.",
+    "explain": "Explain a reason code or a check.",
+    "inspect": "Show every field of evidence, trusting none.",
+    "policy": "Write, check and describe policies.",
+    "verify": "Verify evidence and say why.",
+    "version": "Show versions and the crypto engine.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their own, found by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Name every command."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Load a command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"nacre.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one may have been meant."""
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from nacre.cli.explain import nearest  # noqa: PLC0415 (difflib, only for mistakes)
+
+            guess = nearest(args[0], _COMMANDS)
+            raise click.UsageError(
+                f"there is no command {args[0]!r}" + (f"\nhint: did you mean {guess}?" if guess else ""), ctx
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show where an internal error happened.")
+def root(*, debug: bool) -> None:  # noqa: ARG001 (read before click starts)
+    """Build, ship, verify and operate applications inside Trusted Execution Environments.
+
+    Exit status: 0 accepted, 10 rejected, 11 incomplete, 12 warning (not accepted), 20 unsupported
+    evidence, 30 malformed evidence, 40 endorsements unavailable, 2 usage, 1 internal error.
+    """
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; mistakes in it are told like every other error."""
+    try:
+        status = root.main(arguments, prog_name="nacre", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        return Exit.USAGE
+    except click.ClickException as error:
+        message, _, hint = error.format_message().partition("\nhint: ")
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        report(message, hint or (f"see {context.command_path} --help" if context else ""))
+        return Exit.USAGE
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    return status if isinstance(status, int) else Exit.ACCEPTED

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Result as people read it: the verdict and whose hardware first, then every check, then the limits."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+
+from nacre import platforms, reasons
+from nacre.appraisal.result import NOT_PROVEN, Result
+from nacre.appraisal.verdict import Verdict
+from nacre.checks import Check, Status
+from nacre.cli.terminal import Style, clean, wrap
+from nacre.trust.anchors import Origin
+
+__all__ = ["headline", "result_lines"]
+
+_COLOURS = {
+    Verdict.VERIFIED: "green",
+    Verdict.WARNING: "yellow",
+    Verdict.INCOMPLETE: "yellow",
+    Verdict.REJECTED: "red",
+}
+# Status: mark, its form for terminals without Unicode, colour.
+_MARKS = {
+    Status.PASS: ("✓", "+", "green"),
+    Status.FAIL: ("✗", "x", "red"),
+    Status.ERROR: ("✗", "x", "red"),
+    Status.WARN: ("!", "!", "yellow"),
+    Status.WAIVED: ("!", "!", "yellow"),
+    Status.SKIPPED: ("–", "-", "yellow"),
+    Status.NOT_APPLICABLE: ("–", "-", "dim"),
+}
+_PROBLEMS = (Status.FAIL, Status.ERROR, Status.WARN, Status.WAIVED, Status.SKIPPED)
+_TITLE_MOST = 32
+
+
+def headline(result: Result, *, accepted: bool, style: Style) -> str:
+    """Say in one line what the verdict is and what kind of hardware, if any, stands behind it."""
+    title = platforms.get(result.platform).title if result.platform else ""
+    subject = f"{title} evidence" if title else "evidence of an unknown kind"
+    if result.origin is None:
+        subject += ", whose origin was not established"
+    else:
+        # SIMULATED and PRIVATE must catch the eye as much as the verdict does.
+        colour = () if result.origin is Origin.GENUINE else ("yellow",)
+        subject = f"{style.paint(result.origin.value.upper(), 'bold', *colour)} {subject}"
+    if accepted and result.verdict is not Verdict.VERIFIED:
+        subject += f" (accepted: the policy accepts {result.verdict})"
+    return f"{style.paint(result.verdict.value, 'bold', _COLOURS[result.verdict])}  {subject}"
+
+
+def result_lines(
+    result: Result, *, accepted: bool, as_of: bool, verbose: bool, style: Style, columns: int
+) -> Iterator[str]:
+    """Write a Result.
+
+    Args:
+        result: What was found.
+        accepted: Whether the policy accepts its verdict.
+        as_of: Whether it was judged at another time than now, which has to be said.
+        verbose: Also write expected and actual values, specifications, registers and identity.
+        style: What the terminal shows.
+        columns: How wide it is.
+    """
+    yield headline(result, accepted=accepted, style=style)
+    yield from _circumstances(result, as_of=as_of, style=style)
+    yield ""
+    titles = [_title(check) for check in result.checks]
+    column = min(max(map(len, titles), default=0), _TITLE_MOST)
+    for check in result.checks:
+        yield from _check_lines(check, column, verbose=verbose, style=style, columns=columns)
+    if result.error is not None and not any(check.reason == result.error.code for check in result.checks):
+        yield from _indented(str(result.error), style.paint("✗ " if style.unicode else "x ", "red"), 2, columns)
+    if verbose and result.claims is not None:
+        yield from _values("registers", result.claims.registers, style, columns)
+        yield from _values("identity", result.claims.identity, style, columns)
+    yield ""
+    yield from _indented(f"Not proven: {NOT_PROVEN}.", "", 0, columns, paint=style)
+
+
+def _circumstances(result: Result, *, as_of: bool, style: Style) -> Iterator[str]:
+    rows = []
+    if as_of:
+        rows.append(("judged", reasons.render("as of {at:time}, not now", {"at": result.at})))
+    if result.release:
+        rows.append(("release", result.release))
+    if result.policy:
+        rows.append(("policy", result.policy))
+    rows.append(("evidence", f"SHA-256 {result.evidence.hex()}"))
+    for name, value in rows:
+        yield f"  {style.paint(f'{name:<9}', 'dim')} {clean(value)}"
+
+
+def _title(check: Check) -> str:
+    return clean(reasons.check_text(check.id).title)
+
+
+def _check_lines(
+    check: Check, column: int, *, verbose: bool, style: Style, columns: int
+) -> Iterator[str]:
+    mark, plain, colour = _MARKS[check.status]
+    lead = f"  {style.paint(mark if style.unicode else plain, colour)} {_title(check):<{column}}  "
+    indent = column + 6
+    text = clean(reasons.explain(check))
+    if check.reason and check.status in _PROBLEMS:
+        text += f" [{check.reason}]"
+    yield from _indented(text, lead, indent, columns)
+    hint = clean(reasons.render(reasons.reason(check.reason).hint, check.context)) if check.reason else ""
+    if hint and check.status in _PROBLEMS:
+        arrow = "→ " if style.unicode else "> "
+        yield from _indented(hint, " " * indent + style.paint(arrow, "cyan"), indent + 2, columns)
+    if verbose:
+        yield from _particulars(check, indent, style, columns)
+
+
+def _particulars(check: Check, indent: int, style: Style, columns: int) -> Iterator[str]:
+    spec = check.reason and reasons.reason(check.reason).spec or reasons.check_text(check.id).spec
+    rows = {"check": check.id, "spec": spec}
+    for name in ("expected", "actual"):
+        if name in check.context:
+            rows[name] = reasons.render(f"{{{name}}}", check.context)
+    for name, value in rows.items():
+        if value:
+            lead = " " * indent + style.paint(f"{name:<8} ", "dim")
+            yield from _indented(clean(value), lead, indent + 9, columns)
+
+
+def _values(
+    title: str, values: Mapping[str, bytes | str | bool], style: Style, columns: int
+) -> Iterator[str]:
+    if not values:
+        return
+    yield ""
+    yield style.paint(title, "bold")
+    column = max(map(len, values))
+    for name, value in values.items():
+        shown = value.hex() if isinstance(value, bytes) else str(value)
+        yield from _indented(clean(shown), f"  {clean(name):<{column}}  ", column + 4, columns)
+
+
+def _indented(
+    text: str, lead: str, indent: int, columns: int, *, paint: Style | None = None
+) -> Iterator[str]:
+    """Write text after ``lead``, further lines under its beginning."""
+    for line in wrap(text, max(columns - indent, 20)):
+        yield lead + (paint.paint(line, "dim") if paint else line)
+        lead = " " * indent
