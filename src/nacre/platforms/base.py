@@ -65,12 +65,15 @@ class Committed(msgspec.Struct, frozen=True):
         nonce: A separate nonce field, on platforms that have one (Nitro).
         public_key: A separate key field, on platforms that have one (Nitro).
         fields: Whether the platform has those separate fields at all.
+        hashed: Whether ``data`` is the SHA-256 of a binding's digest, on platforms whose field is too
+            small for it (TPM, NVIDIA, App Attest).
     """
 
     data: bytes
     nonce: bytes | None = None
     public_key: bytes | None = None
     fields: bool = False
+    hashed: bool = False
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,11 +114,19 @@ class Register(msgspec.Struct, frozen=True):
         size: Bytes.
         required: ``value``: a release has to state its value. ``stated``: it has to state a value or
             say ``"any"``. ``optional``: it may leave it out.
+        kind: ``bytes``: hex in a release, has to be equal. ``number``: an integer in a release,
+            little-endian in claims, has to be equal. ``minimum``: an integer that a release writes as
+            ``min_<name>``; claims have to be at least that.
+        alternative: 0, or the number of a set of registers that together say which code this is. Where a
+            platform has such sets, a release has to state every register of at least one with its value
+            (SGX: MRENCLAVE is one, MRSIGNER with ISVPRODID and the least ISVSVN is another).
     """
 
     name: str
     size: int
     required: str
+    kind: str = "bytes"
+    alternative: int = 0
 
 
 class FieldView(msgspec.Struct, frozen=True):

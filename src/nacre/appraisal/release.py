@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Releases: the registers that one published version of an application shows.
+
+A release lists, for each platform, one or more *variants* (two firmware versions of a cloud, say). A
+variant is one unit: evidence matches it if every register that it states is as it states. Registers of
+one variant never complete another, so that parts of an old and of a new version do not add up to
+something that nobody ever released.
+"""
+
+import binascii
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+
+from nacre import platforms
+from nacre.appraisal.documents import Document, read_text
+from nacre.checks import Check, failed, passed, skipped
+from nacre.platforms.base import Register
+
+__all__ = ["ANY", "NAME", "Match", "Release", "ReleaseHead", "Variant", "match", "register_key"]
+
+#: What a release writes for a register that may be anything.
+ANY = "any"
+#: What identifiers of releases and policies look like: they end up in logs, tokens and terminals.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$"
+
+_MAX_VARIANTS = 256
+_HEX = re.compile(r"[0-9A-Fa-f]*", re.ASCII)
+
+
+class ReleaseHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a release says beside its registers.
+
+    Attributes:
+        id: The release's identifier.
+        version: The application's version, for people.
+        profile: ``isolated``: no egress and no input but through the attested channel.
+        raw_report_data: Whether this code lets somebody else choose all bytes that evidence commits to.
+            Such evidence can speak for any purpose, so every other binding is warned about.
+    """
+
+    id: Annotated[str, msgspec.Meta(pattern=NAME)]
+    version: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    profile: Literal["", "isolated"] = ""
+    raw_report_data: bool = False
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """One set of registers that belong together.
+
+    Attributes:
+        equal: Name and value of every register that has to be equal.
+        least: Name and least value of every register that may be higher.
+        anything: Names of the registers that were left open with ``"any"``.
+    """
+
+    equal: tuple[tuple[str, bytes], ...]
+    least: tuple[tuple[str, int], ...] = ()
+    anything: tuple[str, ...] = ()
+
+    def differences(self, registers: Mapping[str, bytes]) -> Iterator[tuple[str, str, str]]:
+        """Yield name, expected and actual value of each register that is not as stated."""
+        for name, value in self.equal:
+            actual = registers.get(name)
+            if actual != value:
+                yield name, value.hex(), "absent" if actual is None else actual.hex()
+        for name, least in self.least:
+            actual = registers.get(name)
+            number = -1 if actual is None else int.from_bytes(actual, "little")
+            if number < least:
+                yield name, f"at least {least}", "absent" if actual is None else str(number)
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """One published version of an application.
+
+    Attributes:
+        id: The release's identifier.
+        version: The application's version, for people.
+        profile: ``isolated``, or empty.
+        raw_report_data: Whether somebody else may choose what evidence of this code commits to.
+        variants: Platform to the sets of registers that the release may show there.
+        fingerprint: SHA-256 of all of the above, 32 bytes, however the document was laid out.
+        matched: The passing check, made once.
+    """
+
+    id: str
+    version: str
+    profile: str
+    raw_report_data: bool
+    variants: Mapping[str, tuple[Variant, ...]]
+    fingerprint: bytes
+    matched: Check
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, outsiders: Iterable[str] = ()) -> "Release":
+        """Read a release file.
+
+        Args:
+            path: The TOML file.
+            outsiders: Third-party platforms whose registers it may state.
+
+        Raises:
+            ConfigurationError: The file cannot be read, or what it says cannot be used.
+        """
+        text = read_text(Path(path), what="release")
+        return cls.parse(text, file=str(path), outsiders=outsiders)
+
+    @classmethod
+    def parse(cls, text: str, *, file: str = "(text)", outsiders: Iterable[str] = ()) -> "Release":
+        """Read a release from TOML text; ``file`` is what errors call it.
+
+        Raises:
+            ConfigurationError: What it says cannot be used.
+        """
+        return cls.decode(Document.parse(text, what="release", file=file), outsiders=outsiders)
+
+    @classmethod
+    def decode(cls, document: Document, *, outsiders: Iterable[str] = ()) -> "Release":
+        """Make a release of a TOML table.
+
+        Raises:
+            ConfigurationError: What it says cannot be used.
+        """
+        names = (*platforms.builtin_names(), *outsiders)
+        own = ReleaseHead.__struct_fields__
+        for key in document.table:
+            if key not in own and key not in names:
+                raise document.unknown(key, (*own, *names))
+        head = document._replace(
+            table={key: value for key, value in document.table.items() if key in own}
+        ).convert(ReleaseHead)
+        variants = {name: tuple(_variants(document, name)) for name in names if name in document.table}
+        if not variants:
+            raise document.missing(" or ".join(f"[[{name}]]" for name in names))
+        return cls(
+            id=head.id,
+            version=head.version,
+            profile=head.profile,
+            raw_report_data=head.raw_report_data,
+            variants=variants,
+            fingerprint=hashlib.sha256(msgspec.json.encode((head, variants), order="sorted")).digest(),
+            matched=passed("executables", release=head.id),
+        )
+
+
+class Match(NamedTuple):
+    """What came of holding registers against releases.
+
+    Attributes:
+        release: The release that matched, as a whole.
+        check: The ``executables`` check.
+    """
+
+    release: Release | None
+    check: Check
+
+
+def match(releases: Iterable[Release], platform: str, registers: Mapping[str, bytes]) -> Match:
+    """Find the release that evidence shows, all registers of one variant together.
+
+    Args:
+        releases: The releases that a policy names.
+        platform: The platform of the evidence.
+        registers: What the evidence shows.
+    """
+    rivals = []
+    for release in releases:
+        for variant in release.variants.get(platform, ()):
+            for name, value in variant.equal:
+                if registers.get(name) != value:
+                    break
+            else:
+                if not variant.least or not any(variant.differences(registers)):
+                    return Match(release, release.matched)
+            rivals.append((release, variant))
+    if not rivals:
+        return Match(None, skipped("executables", "no-release", platform=platform))
+    return Match(None, _closest(rivals, registers))
+
+
+def _closest(rivals: Iterable[tuple[Release, Variant]], registers: Mapping[str, bytes]) -> Check:
+    """Explain a mismatch by the variant that has the fewest differences; the first of equals."""
+    differing = [(release, list(variant.differences(registers))) for release, variant in rivals]
+    release, differences = min(differing, key=lambda rival: len(rival[1]))
+    return failed(
+        "executables",
+        "executables-mismatch",
+        release=release.id,
+        registers=tuple(name for name, _, _ in differences),
+        expected=tuple(f"{name} {expected}" for name, expected, _ in differences),
+        actual=tuple(f"{name} {actual}" for name, _, actual in differences),
+    )
+
+
+def register_key(register: Register) -> str:
+    """Return what a release calls a register."""
+    return f"min_{register.name}" if register.kind == "minimum" else register.name
+
+
+def _variants(document: Document, platform: str) -> Iterator[Variant]:
+    tables = document.table[platform]
+    if not isinstance(tables, list) or not tables or len(tables) > _MAX_VARIANTS:
+        raise document.wrong(platform, f"1 to {_MAX_VARIANTS} tables [[{platform}]] were expected")
+    for position, table in enumerate(tables):
+        if not isinstance(table, dict):
+            raise document.wrong(platform, f"1 to {_MAX_VARIANTS} tables [[{platform}]] were expected")
+        yield _variant(document.below(f"{platform}[{position}]", table), platform)
+
+
+def _variant(document: Document, platform: str) -> Variant:
+    registers = platforms.get(platform).registers
+    known = {register_key(register): register for register in registers}
+    equal: list[tuple[str, bytes]] = []
+    least: list[tuple[str, int]] = []
+    anything: list[str] = []
+    for key in document.table:
+        if key not in known:
+            raise document.unknown(key, known)
+    for key, register in known.items():
+        if key not in document.table:
+            if register.required != "optional":
+                raise document.missing(key)
+        elif document.table[key] == ANY:
+            if register.required == "value":
+                raise document.wrong(key, f"a value is required here, {ANY!r} is not enough")
+            anything.append(register.name)
+        elif register.kind == "minimum":
+            least.append((register.name, _number(document, key, register)))
+        else:
+            equal.append((register.name, _value(document, key, register)))
+    _identify(document, registers, {name for name, _ in (*equal, *least)})
+    return Variant(tuple(equal), tuple(least), tuple(anything))
+
+
+def _identify(document: Document, registers: Iterable[Register], valued: set[str]) -> None:
+    """Insist that the stated values say which code this is: nothing asked must never pass."""
+    alternatives: dict[int, list[Register]] = {}
+    for register in registers:
+        if register.alternative:
+            alternatives.setdefault(register.alternative, []).append(register)
+    sets = list(alternatives.values())
+    if sets and not any(all(register.name in valued for register in group) for group in sets):
+        raise document.missing(
+            ", or ".join(" with ".join(register_key(register) for register in group) for group in sets)
+        )
+    if not valued:
+        raise document.wrong("(whole)", "no register has a value, so any code would match")
+
+
+def _value(document: Document, key: str, register: Register) -> bytes:
+    if register.kind == "number":
+        return _number(document, key, register).to_bytes(register.size, "little")
+    value = document.table[key]
+    digits = 2 * register.size
+    if not isinstance(value, str) or len(value) != digits or not _HEX.fullmatch(value):
+        raise document.wrong(key, f"{digits} hexadecimal digits or {ANY!r} expected, got {_shown(value)}")
+    return binascii.unhexlify(value)
+
+
+def _number(document: Document, key: str, register: Register) -> int:
+    value = document.table[key]
+    most = (1 << 8 * register.size) - 1
+    # bool is an int in Python, not in a release.
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise document.wrong(key, f"an integer from 0 to {most} expected, got {_shown(value)}")
+    return value
+
+
+def _shown(value: object) -> str:
+    return f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
