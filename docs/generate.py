@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Write the pages of docs/reference from the code they describe; ``--check`` only compares.
+
+What could not be tried here is written where it is: a docstring section ``Not proven here:`` of the
+module, class or function concerned. All of them together are the page ``not-proven.md``.
+"""
+
+import argparse
+import ast
+import difflib
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+
+import click
+
+import nacre
+from nacre import platforms, reasons
+from nacre.appraisal.result import NOT_PROVEN
+from nacre.cli.exits import Exit
+from nacre.cli.group import root
+
+_DOCS = Path(__file__).parent
+_REFERENCE = _DOCS / "reference"
+_SOURCE = _DOCS.parent / "src"
+_WIDTH = 100
+_NOTE = "<!-- Written by docs/generate.py (`make docs`) from the code; do not edit. -->"
+_BLOCK = r":\n((?:[ \t]+.*(?:\n|$)|\n)+)"
+_LISTS = re.compile(rf"^(Args|Attributes|Raises|Returns|Yields|Not proven here){_BLOCK}", re.MULTILINE)
+_SECTION = re.compile(rf"^Not proven here{_BLOCK}", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"\{(\w+)(?::\w+)?\}")
+
+_Page = Callable[[], Iterator[str]]
+
+
+def _cell(text: str) -> str:
+    return _PLACEHOLDER.sub(r"*\1*", text).replace("|", "\\|")
+
+
+def _codes() -> Iterator[str]:
+    yield "# Reason codes"
+    yield (
+        "Why a check or a call ended as it did. Codes are stable: programs may compare them; the words may "
+        "improve. *Slanted* words stand for values of the case at hand. `nacre explain CODE` shows one entry."
+    )
+    for code, reason in sorted(reasons.reasons().items()):
+        yield f"## {code}"
+        yield f"{_cell(reason.text)}."
+        if reason.hint:
+            yield f"**Hint:** {_cell(reason.hint)}."
+        if reason.spec:
+            yield f"**Demanded by:** {reason.spec}."
+
+
+def _checks() -> Iterator[str]:
+    yield "# Checks"
+    yield (
+        "What is tested, one line each. A check is `pass`, `warn`, `fail`, `skipped`, `waived`, "
+        "`not-applicable` or `error`; how these make a verdict is told in "
+        "[Verdicts](../concepts/verdicts.md). The claim is the entry of the AR4SI trustworthiness vector "
+        "that the check informs."
+    )
+    lines = [
+        "| check | what it tests | when it passes | claim | demanded by |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| `{check}` | {words.title} | {_cell(words.passes)} | {words.claim} | {words.spec} |"
+        for check, words in sorted(reasons.checks().items())
+    ]
+    yield "\n".join(lines)
+
+
+def _platforms() -> Iterator[str]:
+    yield "# Platforms"
+    yield (
+        "What each platform calls its registers in a release, which endorsements it needs, and the checks "
+        "without which no verdict is complete. A register marked `value` has to have its value in a "
+        'release; `stated` means a value or `"any"`; `optional` ones may be left out.'
+    )
+    for name in platforms.builtin_names():
+        platform = platforms.get(name)
+        yield f"## {platform.title} (`{name}`)"
+        rows = ["| register | bytes | in a release |", "| --- | ---: | --- |"]
+        rows += [
+            f"| `{register.name}` | {register.size} | {register.required} |"
+            for register in platform.registers
+        ]
+        yield "\n".join(rows)
+        yield "**Endorsements:** " + (", ".join(f"`{role}`" for role in platform.roles) or "none") + "."
+        yield "**Required checks:** " + ", ".join(f"`{check}`" for check in platform.required) + "."
+
+
+def _cli() -> Iterator[str]:
+    yield "# The command `nacre`"
+    yield "| exit status | meaning |\n| ---: | --- |\n" + "\n".join(
+        f"| {status.value} | {status.name.lower().replace('_', ' ')} |" for status in sorted(Exit)
+    )
+    yield from _command(
+        root, click.Context(root, info_name="nacre", max_content_width=_WIDTH, terminal_width=_WIDTH)
+    )
+
+
+def _command(command: click.Command, context: click.Context) -> Iterator[str]:
+    yield f"## {context.command_path}"
+    yield f"```text\n{command.get_help(context).rstrip()}\n```"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            if below is not None and not below.hidden:
+                yield from _command(below, click.Context(below, parent=context, info_name=name))
+
+
+def _api() -> Iterator[str]:
+    yield "# The Python API"
+    yield inspect.getdoc(nacre) or ""
+    for name in sorted(nacre.__all__, key=str.lower):
+        value = getattr(nacre, name)
+        if inspect.isclass(value):
+            yield from _class(name, value)
+        elif inspect.isroutine(value):
+            yield f"## `{name}{_signature(value)}`"
+            yield _docstring(value)
+
+
+def _class(name: str, kind: type) -> Iterator[str]:
+    bases = ", ".join(
+        base.__name__ for base in kind.__bases__ if base is not object and base.__name__ != "Struct"
+    )
+    yield f"## `{name}{f'({bases})' if bases else ''}`"
+    yield _docstring(kind)
+    if issubclass(kind, Enum):
+        yield "\n".join(f"- `{member.value}`" for member in kind)
+        return
+    for attribute, value in vars(kind).items():
+        function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        if attribute.startswith("_") or not (inspect.isfunction(function) or isinstance(value, property)):
+            continue
+        shown = attribute if isinstance(value, property) else f"{attribute}{_signature(function)}"
+        yield f"### `{name}.{shown}`"
+        yield _docstring(value)
+
+
+def _signature(function: Callable[..., object]) -> str:
+    signature = inspect.signature(function)
+    kept = [parameter for parameter in signature.parameters.values() if parameter.name not in {"self", "cls"}]
+    return re.sub(r"\b(?:\w+\.)+(?=[A-Z])", "", str(signature.replace(parameters=kept)))
+
+
+def _docstring(value: object) -> str:
+    """Show a Google docstring as Markdown: its sections become lists."""
+    text = inspect.getdoc(value) or ""
+    text = re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"`\1`", text.replace("``", "`"))
+    return _LISTS.sub(lambda match: f"**{match[1]}:**\n\n{_items(match[2])}\n", text).rstrip()
+
+
+def _items(block: str) -> str:
+    entries = re.split(r"\n(?=\S)", textwrap.dedent(block).strip("\n"))
+    return "\n".join("- " + re.sub(r"^([\w*]+):", r"`\1`:", " ".join(entry.split())) for entry in entries)
+
+
+def _not_proven() -> Iterator[str]:
+    yield "# Not proven here"
+    yield (
+        "What the tests of this project could not try, told where it is and gathered here: hardware, live "
+        "services, production setups. The rest was tried: see the tests."
+    )
+    yield f"No evidence of any platform shows {NOT_PROVEN}."
+    for path in sorted(_SOURCE.rglob("*.py")):
+        for where, text in _admissions(path):
+            yield f"- `{where}`: {text}"
+
+
+def _admissions(path: Path) -> Iterator[tuple[str, str]]:
+    module = ".".join(path.relative_to(_SOURCE).with_suffix("").parts).removesuffix(".__init__")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        match = _SECTION.search((ast.get_docstring(node) or "") + "\n")
+        if match:
+            where = module if isinstance(node, ast.Module) else f"{module}.{node.name}"
+            yield where, " ".join(match[1].split())
+
+
+_PAGES: dict[str, _Page] = {
+    "api.md": _api,
+    "checks.md": _checks,
+    "cli.md": _cli,
+    "codes.md": _codes,
+    "not-proven.md": _not_proven,
+    "platforms.md": _platforms,
+}
+
+
+def main() -> int:
+    """Write or compare every page; 1 if one of them was out of date."""
+    parser = argparse.ArgumentParser(description="Write the generated pages of docs/reference.")
+    parser.add_argument("--check", action="store_true", help="compare only")
+    check = parser.parse_args().check
+    stale = False
+    for name, page in _PAGES.items():
+        path = _REFERENCE / name
+        text = "\n\n".join([_NOTE, *(part for part in page() if part)]) + "\n"
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        if text == old:
+            continue
+        stale = True
+        if check:
+            lines = difflib.unified_diff(
+                old.splitlines(), text.splitlines(), str(path), "code", lineterm="", n=1
+            )
+            print("\n".join(lines))
+        else:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path.relative_to(_DOCS.parent)}")
+    return int(check and stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
