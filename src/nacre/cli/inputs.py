@@ -37,7 +37,7 @@ def document(name: str) -> bytes:
     """
     data = _read(name, MAX_DOCUMENT)
     if len(data) > MAX_DOCUMENT:
-        raise ConfigurationError("file-too-large", file=_called(name), expected=MAX_DOCUMENT)
+        raise ConfigurationError("file-too-large", path=_called(name), expected=MAX_DOCUMENT)
     return data
 
 
@@ -87,12 +87,12 @@ def _read(name: str, limit: int) -> bytes:
         with open(name, "rb") as file:  # noqa: PTH123 (pathlib costs milliseconds at start)
             return _bounded(file, limit)
     except IsADirectoryError:
-        raise ConfigurationError("file-is-directory", file=name) from None
+        raise ConfigurationError("file-is-directory", path=name) from None
     except FileNotFoundError:
-        raise ConfigurationError("file-missing", file=name) from None
+        raise ConfigurationError("file-missing", path=name) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError("file-unreadable", file=_called(name), actual=reason) from None
+        raise ConfigurationError("file-unreadable", path=_called(name), actual=reason) from None
 
 
 def _bounded(file: BinaryIO, limit: int) -> bytes:

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``nacre conformance``: test vectors against this verifier."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import msgspec
+
+from nacre.cli import terminal
+from nacre.cli.exits import Exit
+from nacre.testing import conformance
+from nacre.testing.conformance import Outcome, Report
+
+__all__ = ["command"]
+
+_COLUMNS = ("cases", "agree", "disagree")
+_MOST_SHOWN = 96
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What ``--json`` writes."""
+
+    agrees: bool
+    agree: int
+    disagree: int
+    unreadable: int
+    unsupported: int
+    outcomes: tuple[Outcome, ...]
+
+
+@click.group("conformance")
+def command() -> None:
+    """Run test vectors and compare every outcome."""
+
+
+@command.command("run")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def run(directory: Path, *, as_json: bool) -> int:
+    """Run every case.json below DIRECTORY.
+
+    Exits 0 only if at least one case ran and every case of a platform that is verified here came out as it
+    says: verdict, crypto, TCB status, advisories and claims, wherever it says so. Exits 10 if not.
+    """
+    with _progress() as progress:
+        report = conformance.run(directory, progress=progress)
+    if as_json:
+        summary = Summary(
+            agrees=report.agrees,
+            agree=report.count("agree"),
+            disagree=report.count("disagree"),
+            unreadable=report.count("unreadable"),
+            unsupported=report.count("unsupported"),
+            outcomes=report.outcomes,
+        )
+        terminal.out([msgspec.json.encode(summary).decode()])
+    else:
+        terminal.out(_lines(report, terminal.style(sys.stdout)))
+    return Exit.ACCEPTED if report.agrees else Exit.REJECTED
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on terminals; nobody else waits for one."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _all: None
+        return
+    from rich.console import Console  # noqa: PLC0415 (slow to import)
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("cases", total=None)
+        yield lambda done, every: bar.update(task, completed=done, total=every)
+
+
+def _lines(report: Report, style: terminal.Style) -> Iterator[str]:
+    yield from _disagreements(report, style)
+    yield from _table(report, style)
+    skipped = Counter(outcome.tee for outcome in report.outcomes if outcome.status == "unsupported")
+    if skipped:
+        kinds = ", ".join(f"{tee} {count}" for tee, count in sorted(skipped.items()))
+        yield f"not run, no platform here verifies them: {skipped.total()} ({terminal.clean(kinds)})"
+    unread = sum(outcome.unread for outcome in report.outcomes)
+    if unread:
+        yield f"claims not compared, the evidence was refused unread, as it had to be: {unread}"
+    ran = report.count("agree") + report.count("disagree") + report.count("unreadable")
+    if report.agrees:
+        yield style.paint(f"all {ran} cases that were run agree", "bold", "green")
+    elif ran == 0:
+        yield style.paint("no case was run", "bold", "red")
+    else:
+        bad = ran - report.count("agree")
+        yield style.paint(f"{bad} of {ran} cases disagree", "bold", "red")
+
+
+def _disagreements(report: Report, style: terminal.Style) -> Iterator[str]:
+    for outcome in report.outcomes:
+        if outcome.status not in ("disagree", "unreadable"):
+            continue
+        mark = style.paint("✗" if style.unicode else "x", "red")
+        yield f"{mark} {terminal.clean(f'{outcome.group}/{outcome.case}')}"
+        for difference in outcome.differences:
+            yield f"    {difference.what}: expected {_short(difference.expected)}, got {_short(difference.actual)}"
+        if outcome.why:
+            yield f"    {style.paint(terminal.clean(outcome.why), 'dim')}"
+        yield ""
+
+
+def _table(report: Report, style: terminal.Style) -> Iterator[str]:
+    groups: dict[str, Counter[str]] = {}
+    for outcome in report.outcomes:
+        if outcome.status != "unsupported":
+            groups.setdefault(outcome.group, Counter())[outcome.status] += 1
+    if not groups:
+        return
+    column = max(map(len, groups))
+    yield style.paint(f"{'':<{column}}  " + "  ".join(f"{name:>8}" for name in _COLUMNS), "dim")
+    for group, counts in sorted(groups.items()):
+        bad = counts.total() - counts["agree"]
+        shown = f"{bad:>8}"
+        yield (
+            f"{terminal.clean(group):<{column}}  {counts.total():>8}  {counts['agree']:>8}  "
+            f"{style.paint(shown, 'red') if bad else shown}"
+        )
+
+
+def _short(value: object) -> str:
+    text = terminal.clean(msgspec.json.encode(value).decode())
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"
