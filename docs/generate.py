@@ -21,6 +21,8 @@ import click
 
 import nacre
 from nacre import platforms, reasons
+from nacre.appraisal.bindings import PURPOSES, layouts
+from nacre.appraisal.release import register_key
 from nacre.appraisal.result import NOT_PROVEN
 from nacre.cli.exits import Exit
 from nacre.cli.group import root
@@ -81,19 +83,68 @@ def _platforms() -> Iterator[str]:
     yield (
         "What each platform calls its registers in a release, which endorsements it needs, and the checks "
         "without which no verdict is complete. A register marked `value` has to have its value in a "
-        'release; `stated` means a value or `"any"`; `optional` ones may be left out.'
+        'release; `stated` means a value or `"any"`; `optional` ones may be left out. Where there are '
+        "alternatives, a release has to state every register of at least one."
     )
     for name in platforms.builtin_names():
         platform = platforms.get(name)
         yield f"## {platform.title} (`{name}`)"
-        rows = ["| register | bytes | in a release |", "| --- | ---: | --- |"]
+        rows = [
+            "| register | bytes | kind | in a release | alternative |",
+            "| --- | ---: | --- | --- | --- |",
+        ]
         rows += [
-            f"| `{register.name}` | {register.size} | {register.required} |"
+            f"| `{register_key(register)}` | {register.size} | {register.kind} | {register.required} "
+            f"| {register.alternative or ''} |"
             for register in platform.registers
         ]
         yield "\n".join(rows)
         yield "**Endorsements:** " + (", ".join(f"`{role}`" for role in platform.roles) or "none") + "."
         yield "**Required checks:** " + ", ".join(f"`{check}`" for check in platform.required) + "."
+        yield f"**Policy, table `[{name}]`:**"
+        yield _attributes(platform.policy)
+
+
+def _attributes(kind: type) -> str:
+    """Show the attributes that a record and the records it extends document."""
+    blocks = [
+        match[2]
+        for owner in kind.__mro__
+        for match in _LISTS.finditer(inspect.cleandoc(vars(owner).get("__doc__") or "") + "\n")
+        if match[1] == "Attributes"
+    ]
+    return "\n".join(_items(block) for block in blocks)
+
+
+def _bindings() -> Iterator[str]:
+    yield "# Bindings"
+    yield (
+        "What evidence can be bound to; [Bindings](../concepts/bindings.md) tells why. For our own purposes "
+        "the field holds"
+    )
+    yield (
+        "```text\n"
+        'digest(purpose, parts…) = SHA-512( "nacre/v1/" purpose ‖ 00 ‖ LV(part 1) ‖ LV(part 2) … )\n'
+        "LV(x)                   = length of x as 4 bytes, big-endian ‖ x\n"
+        "```"
+    )
+    yield "A missing optional part is the empty string; a nonce is exactly 32 bytes."
+    rows = ["| purpose | parts, in order | alone it leaves open |", "| --- | --- | --- |"]
+    rows += [
+        f"| `{purpose.name}` | {', '.join(purpose.parts)} | {', '.join(purpose.unprotected) or 'nothing'} |"
+        for purpose in PURPOSES.values()
+    ]
+    yield "\n".join(rows)
+    yield "How each part is made is told at the method of [`Binding`](api.md) that bears the purpose's name."
+    if layouts():
+        yield "## Layouts of other systems"
+        rows = ["| layout | parts | leaves open | described in |", "| --- | --- | --- | --- |"]
+        rows += [
+            f"| `{layout.name}` | {', '.join(layout.parts)} | {', '.join(layout.unprotected)} "
+            f"| {layout.source} |"
+            for layout in layouts()
+        ]
+        yield "\n".join(rows)
 
 
 def _cli() -> Iterator[str]:
@@ -189,6 +240,7 @@ def _admissions(path: Path) -> Iterator[tuple[str, str]]:
 
 _PAGES: dict[str, _Page] = {
     "api.md": _api,
+    "bindings.md": _bindings,
     "checks.md": _checks,
     "cli.md": _cli,
     "codes.md": _codes,

@@ -15,7 +15,7 @@ from nacre.checks import Check, Status, failed, passed
 _SOURCE = Path(__file__).parents[1] / "src" / "nacre"
 _ERRORS = frozenset(name for name in errors.__all__ if issubclass(getattr(errors, name), errors.NacreError))
 #: Position of the check and of the reason among the arguments of what makes a check.
-_CHECKS = {"passed": (0, 1), "failed": (0, 1), "skipped": (0, 1), "Check": (0, 2)}
+_CHECKS = dict.fromkeys(("passed", "failed", "skipped", "warned"), (0, 1)) | {"Check": (0, 2)}
 _CLAIMS = {
     *("configuration", "executables", "file-system", "hardware", "instance-identity"),
     *("runtime-opaque", "sourced-data", "storage-opaque"),
