@@ -6,14 +6,30 @@ values involved. Titles, explanations, hints and the specification are looked up
 :mod:`nacre.reasons` when somebody reads them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import msgspec
 
-__all__ = ["NOTHING", "Check", "Context", "Status", "Value", "failed", "passed", "skipped"]
+__all__ = ["NOTHING", "Check", "Context", "Later", "Status", "Value", "failed", "passed", "skipped", "warned"]
 
-Value = str | int | bytes | bool | None | tuple[str, ...]
+
+
+class Later:
+    """A text that is worked out when somebody reads it."""
+
+    __slots__ = ("_arguments", "_make")
+
+    def __init__(self, make: Callable[..., str], /, *arguments: object) -> None:
+        """Call ``make(*arguments)`` at each reading."""
+        self._make = make
+        self._arguments = arguments
+
+    def __str__(self) -> str:
+        return self._make(*self._arguments)
+
+
+Value = str | int | bytes | bool | None | tuple[str, ...] | Later
 Context = Mapping[str, Value]
 
 NOTHING: Context = {}
@@ -70,3 +86,8 @@ def failed(check: str, reason: str, **context: Value) -> Check:
 def skipped(check: str, reason: str, **context: Value) -> Check:
     """Make a check that could not be made; if it was required, the verdict is INCOMPLETE."""
     return Check(check, Status.SKIPPED, reason, context)
+
+
+def warned(check: str, reason: str, **context: Value) -> Check:
+    """Make a check that holds with a reservation; the verdict is at best a WARNING."""
+    return Check(check, Status.WARN, reason, context)

@@ -23,15 +23,25 @@ from nacre.appraisal.release import Release, match
 from nacre.appraisal.result import Result
 from nacre.appraisal.sources import CheckSource
 from nacre.appraisal.verdict import Verdict, conclude
-from nacre.checks import Check, Status, failed, passed, skipped
-from nacre.errors import AppraisalError, MalformedEvidence, UnsupportedEvidence, VerificationError
+from nacre.checks import Check, Later, Status, failed, passed, skipped
+from nacre.errors import (
+    AppraisalError,
+    MalformedEvidence,
+    NacreError,
+    UnsupportedEvidence,
+    VerificationError,
+)
 from nacre.platforms.base import Claims, Endorsements, Evidence, Platform
+from nacre.reasons import explain
 from nacre.trust.signatures import Signatures
 
 __all__ = ["accept", "appraise", "recognise"]
 
 #: Required of every platform, after its own checks.
 _REQUIRED = ("executables", "binding", "freshness")
+
+#: Seconds by which the clock of whoever made the evidence may be ahead.
+_CLOCK_SKEW = 60
 
 _EVIDENCE_READ = passed("evidence")
 _FRESH_NONCE = passed("freshness", "fresh-nonce")
@@ -71,4 +81,135 @@ def appraise(
         sources: Further checks.
         signatures: The signature work, if it is to use a memo or a pool.
     """
-    raise NotImplementedError
+    raw = evidence if isinstance(evidence, bytes) else evidence.raw
+    run = _Appraisal(raw, policy, at)
+    # (1)
+    try:
+        if isinstance(evidence, bytes):
+            platform, evidence = recognise(evidence, policy)
+        else:
+            platform = platforms.get(evidence.platform)
+    except (MalformedEvidence, UnsupportedEvidence) as error:
+        run.checks.append(failed("evidence", error.code, **error.context))
+        return run.result(error=error)
+    run.platform = platform
+    run.checks.append(_EVIDENCE_READ)
+    if platform.name not in policy.platforms:
+        run.checks.append(failed("platform", "platform-not-accepted", actual=platform.name, expected=policy.platforms))
+    # (2)
+    try:
+        claims = platform.verify(
+            evidence,
+            endorsements,
+            anchors=policy.anchors_for(platform.name),
+            at=at,
+            signatures=signatures or Signatures(),
+        )
+    except VerificationError as error:
+        run.stopped(error)
+        return run.result(error=error)
+    run.checks += claims.checks
+    # (3)
+    run.checks += platform.judge(claims, policy.section(platform.name), at=at)
+    # (4)
+    release, executables = match(policy.releases, platform.name, claims.registers)
+    run.checks.append(executables)
+    # (5), (6)
+    run.checks += _bound_and_fresh(claims, binding, release, policy, at)
+    # (7)
+    for source in sources:
+        run.required += source.required
+        run.checks += source.checks(claims, release, at=at)
+    return run.result(claims=claims, release=release)
+
+
+def accept(result: Result, policy: Policy) -> Result:
+    """Return the result if the policy accepts its verdict.
+
+    Raises:
+        AppraisalError: ``not-accepted``, with the result.
+    """
+    if result.verdict is Verdict.VERIFIED or (
+        result.verdict is Verdict.WARNING and policy.accept is Verdict.WARNING
+    ):
+        return result
+    raise AppraisalError(
+        "not-accepted",
+        result=result,
+        actual=result.verdict.value,
+        expected=policy.accept.value,
+        problems=tuple(check.id for check in result.problems()),
+    )
+
+
+class _Appraisal:
+    """One appraisal on its way."""
+
+    __slots__ = ("at", "checks", "platform", "policy", "raw", "required")
+
+    def __init__(self, raw: bytes, policy: Policy, at: int) -> None:
+        self.raw = raw
+        self.policy = policy
+        self.at = at
+        self.platform: Platform | None = None
+        self.checks: list[Check] = []
+        self.required: tuple[str, ...] = ()
+
+    def stopped(self, error: VerificationError) -> None:
+        """Show what held, what failed, and what was therefore not reached."""
+        self.checks += error.trail
+        # What cannot be checked for want of a document is incomplete, not forged.
+        make = skipped if error.code == "endorsement-missing" else failed
+        self.checks.append(make(error.check, error.code, **error.context))
+        made = {check.id for check in self.checks}
+        required = (*self.platform.required, *_REQUIRED) if self.platform else _REQUIRED
+        self.checks += [skipped(check, "not-reached") for check in required if check not in made]
+
+    def result(
+        self,
+        *,
+        claims: Claims | None = None,
+        release: Release | None = None,
+        error: NacreError | None = None,
+    ) -> Result:
+        """Apply the policy's waivers and conclude."""
+        # (8)
+        checks = self.checks
+        if self.policy.unsafe_waive and claims is not None:
+            checks = [_waived(check) if self.policy.waives(check) else check for check in checks]
+        required = (*self.platform.required, *_REQUIRED, *self.required) if self.platform else _REQUIRED
+        return Result(
+            verdict=conclude(checks, required),
+            platform=self.platform.name if self.platform else "",
+            origin=claims.origin if claims else None,
+            checks=tuple(checks),
+            claims=claims,
+            policy=self.policy.id,
+            release=release.id if release else None,
+            at=self.at,
+            evidence=hashlib.sha256(self.raw).digest(),
+            error=error,
+        )
+
+
+def _bound_and_fresh(
+    claims: Claims, binding: Binding | None, release: Release | None, policy: Policy, at: int
+) -> tuple[Check, Check]:
+    if binding is None:
+        bound = _BINDING_SKIPPED
+    else:
+        bound = binding.check(claims.committed, raw_declared=bool(release and release.raw_report_data))
+        if binding.fresh and bound.status in (Status.PASS, Status.WARN):
+            return bound, _FRESH_NONCE
+    if policy.max_age is None or claims.issued_at is None:
+        return bound, _FRESHNESS_SKIPPED
+    age = at - claims.issued_at
+    if age < -_CLOCK_SKEW:
+        return bound, failed("freshness", "evidence-from-the-future", actual=claims.issued_at, at=at)
+    if age > policy.max_age:
+        return bound, failed("freshness", "evidence-too-old", actual=age, expected=policy.max_age)
+    return bound, passed("freshness", "evidence-young", actual=max(age, 0), expected=policy.max_age)
+
+
+def _waived(check: Check) -> Check:
+    return Check(check.id, Status.WAIVED, "waived", {"was": Later(explain, check)})

@@ -224,3 +224,9 @@ class Platform(Protocol):
 
     def views(self, evidence: Evidence) -> Iterable[FieldView]:
         """List every field of evidence, for inspection."""
+
+    def facts(self, evidence: Evidence) -> Mapping[str, object]:
+        """Return the values in evidence under the names of the shared test vectors, bytes as hex."""
+
+    def salvage(self, data: bytes) -> Evidence | None:
+        """Read what can be read of evidence that ``parse`` refuses; for inspection, never verified."""

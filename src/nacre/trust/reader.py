@@ -2,6 +2,7 @@
 """The one place that slices untrusted bytes."""
 
 from struct import Struct
+from typing import Any
 
 from nacre.errors import MalformedEvidence
 
@@ -42,7 +43,7 @@ class Reader:
         self.offset = stop
         return self._data[start:stop]
 
-    def unpack(self, layout: Struct, field: str = "") -> tuple[int | bytes, ...]:
+    def unpack(self, layout: Struct, field: str = "") -> tuple[Any, ...]:
         """Read one fixed-size structure.
 
         Raises:

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of the platform interface that SGX and TDX answer alike."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from nacre.errors import EndorsementsUnavailable, MalformedEvidence
+from nacre.platforms.base import Evidence, FieldView, Source
+from nacre.platforms.dcap import endorsements
+from nacre.platforms.dcap.evidence import CertType, Quote, is_quote, parse_quote
+from nacre.platforms.dcap.pck import parse_extension
+from nacre.platforms.dcap.salvage import SalvagedQuote, salvage_quote
+from nacre.platforms.dcap.views import quote_facts, quote_views
+from nacre.trust.anchors import Anchor, vendor_anchor
+
+__all__ = ["REQUIRED", "DcapPlatform", "quote_of"]
+
+#: The checks of every quote, in the order in which they are made.
+REQUIRED = (
+    "dcap.pck-chain",
+    "dcap.qe-report",
+    "dcap.quote-signature",
+    "revocation",
+    "dcap.tcb-info",
+    "dcap.qe-identity",
+    "currency",
+    "dcap.tcb-status",
+    "dcap.advisories",
+    "dcap.tcb-number",
+    "debug",
+)
+
+
+def quote_of(evidence: Evidence) -> Quote:
+    """Return evidence as the quote that it is.
+
+    Raises:
+        TypeError: It is another platform's.
+    """
+    # By its exact type: what was salvaged of a malformed quote is a Quote too, and never verified.
+    if type(evidence) is not Quote:
+        raise TypeError(f"a DCAP quote was expected, not {type(evidence).__name__}")
+    return evidence
+
+
+class DcapPlatform:
+    """What is the same for SGX and TDX."""
+
+    roles = endorsements.ROLES
+    _tee: endorsements.Tee
+
+    def detect(self, data: bytes) -> bool:
+        """Tell from the header whether this looks like a quote of this TEE."""
+        return is_quote(data, self._tee.name)
+
+    def parse(self, data: bytes) -> Quote:
+        """Decode a quote.
+
+        Raises:
+            MalformedEvidence: Lengths do not add up, or non-zero bytes follow the end.
+            UnsupportedEvidence: It is of a kind that is not verified here.
+        """
+        return parse_quote(data)
+
+    def anchors(self) -> tuple[Anchor, ...]:
+        """Return Intel's root."""
+        return (vendor_anchor("intel-sgx-root-ca"),)
+
+    def sources(self, evidence: Evidence) -> Sequence[Source]:
+        """Say which collateral a quote needs.
+
+        Raises:
+            EndorsementsUnavailable: ``pck-not-in-quote``: the processor can not be told from the quote.
+            MalformedEvidence: The PCK chain in the quote can not be read.
+        """
+        quote = quote_of(evidence)
+        if quote.cert_type != CertType.PCK_CHAIN:
+            raise EndorsementsUnavailable("pck-not-in-quote", actual=quote.cert_type)
+        chain = endorsements.read_chain(quote.cert_data)
+        if len(chain) < 2:  # noqa: PLR2004
+            raise MalformedEvidence("chain-length", expected="PCK and its CA", actual=len(chain))
+        return endorsements.sources(self._tee, parse_extension(chain[0]), chain[1].common_name)
+
+    def views(self, evidence: Evidence) -> Iterator[FieldView]:
+        """List every field of a quote."""
+        return quote_views(evidence if isinstance(evidence, SalvagedQuote) else quote_of(evidence))
+
+    def salvage(self, data: bytes) -> SalvagedQuote | None:
+        """Read what can be read of a quote that ``parse`` refuses, for inspection."""
+        return salvage_quote(data)
+
+    def facts(self, evidence: Evidence) -> Mapping[str, object]:
+        """Return the values of a quote under the names of the shared test vectors."""
+        return quote_facts(evidence if isinstance(evidence, SalvagedQuote) else quote_of(evidence))

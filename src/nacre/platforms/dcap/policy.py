@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy lines that SGX and TDX share: TCB status, advisories, evaluation number, platform lists."""
+
+from collections.abc import Iterator
+
+from nacre.checks import Check, Later, failed, passed, skipped, warned
+from nacre.errors import ConfigurationError
+from nacre.platforms.base import PlatformPolicy
+from nacre.platforms.dcap.tcb import TcbReport
+from nacre.platforms.dcap.tcb_info import TcbStatus
+from nacre.platforms.dcap.verify import DcapClaims
+
+__all__ = ["DcapPolicy", "judge_platform"]
+
+_DAY = 86400
+_NEVER_ACCEPTABLE = frozenset({TcbStatus.REVOKED, TcbStatus.NOT_SUPPORTED})
+#: "End of servicing lifetime": Intel will not mend this platform again, whatever is found.
+_END_OF_SERVICE = "INTEL-DOC-10001"
+_ANY = "any"
+
+
+class DcapPolicy(PlatformPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is acceptable of an Intel platform. The default accepts ``UpToDate`` and nothing else.
+
+    Attributes:
+        accept_tcb_status: Statuses to accept. ``Revoked`` and ``NotSupported`` can not be accepted.
+        accept_advisories: Ids of advisories to live with, where a status beside ``UpToDate`` is accepted;
+            ``["any"]`` for all but ``INTEL-DOC-10001``.
+        reject_advisories: Ids that are never acceptable, whatever the status.
+        min_tcb_evaluation_number: The oldest TCB recovery that may have been evaluated.
+        tcb_grace_days: Accept ``OutOfDate`` for this many days after the newest good level came out.
+        unsafe_allow_debug: Accept a TEE whose owner can read its memory. Only for development.
+        fmspcs: Processor models to accept, 6 bytes in hex; empty for all.
+        platforms: PPIDs or platform instance ids to accept, 16 bytes in hex; empty for all.
+    """
+
+    accept_tcb_status: tuple[str, ...] = (TcbStatus.UP_TO_DATE,)
+    accept_advisories: tuple[str, ...] = ()
+    reject_advisories: tuple[str, ...] = ()
+    min_tcb_evaluation_number: int = 0
+    tcb_grace_days: int = 0
+    unsafe_allow_debug: bool = False
+    fmspcs: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse lines that can not mean anything."""
+        for status in self.accept_tcb_status:
+            if status not in TcbStatus.ALL or status in _NEVER_ACCEPTABLE:
+                raise ConfigurationError(
+                    "policy-tcb-status", actual=status, expected=tuple(sorted(TcbStatus.ALL - _NEVER_ACCEPTABLE))
+                )
+        for what, values, size in (("fmspcs", self.fmspcs, 12), ("platforms", self.platforms, 32)):
+            for value in values:
+                if len(value) != size or not set(value) <= set("0123456789abcdef"):
+                    raise ConfigurationError("policy-hex", key=what, actual=value, expected=size // 2)
+
+
+_UP_TO_DATE = passed("dcap.tcb-status", status=TcbStatus.UP_TO_DATE)
+_NO_ADVISORIES = passed("dcap.advisories", advisories=())
+_TCB_NUMBER = passed("dcap.tcb-number", "tcb-number-any")
+_DEBUG_OFF = passed("debug")
+_ANY_PLATFORM = passed("dcap.platform", "platform-any")
+
+
+def judge_platform(claims: DcapClaims, policy: DcapPolicy, *, at: int) -> Iterator[Check]:
+    """Hold a platform against the policy.
+
+    Args:
+        claims: What the quote proved.
+        policy: What is acceptable.
+        at: The time of judgement, Unix seconds, for grace periods.
+    """
+    tcb = claims.tcb
+    if tcb is None:
+        yield skipped("dcap.tcb-status", "endorsement-missing", role="tcb_info or qe_identity")
+    else:
+        yield _judge_status(tcb, policy, at)
+        yield _judge_advisories(tcb, policy)
+        if policy.min_tcb_evaluation_number:
+            yield _judge_number(min(tcb.number, tcb.identity.number), policy.min_tcb_evaluation_number)
+        else:
+            yield _TCB_NUMBER
+    if not claims.debug:
+        yield _DEBUG_OFF
+    elif policy.unsafe_allow_debug:
+        yield warned("debug", "debug-allowed")
+    else:
+        yield failed("debug", "debug-on")
+    if policy.fmspcs or policy.platforms:
+        yield _judge_identity(claims, policy)
+    else:
+        yield _ANY_PLATFORM
+
+
+def _judge_status(tcb: TcbReport, policy: DcapPolicy, at: int) -> Check:
+    status = tcb.status
+    if status in policy.accept_tcb_status:
+        if status == TcbStatus.UP_TO_DATE:
+            return _UP_TO_DATE
+        return passed("dcap.tcb-status", "tcb-status-accepted", status=status, missing=Later(_missing, tcb))
+    grace_ends = (tcb.newest or 0) + policy.tcb_grace_days * _DAY
+    if status == TcbStatus.OUT_OF_DATE and tcb.newest and at <= grace_ends and policy.tcb_grace_days:
+        return passed(
+            "dcap.tcb-status", "tcb-status-grace", status=status, ends=grace_ends, missing=Later(_missing, tcb)
+        )
+    reason = {TcbStatus.REVOKED: "tcb-revoked", TcbStatus.NOT_SUPPORTED: "tcb-not-supported"}.get(
+        status, "tcb-status-refused"
+    )
+    return failed(
+        "dcap.tcb-status",
+        reason,
+        actual=status,
+        expected=policy.accept_tcb_status,
+        number=tcb.number,
+        missing=Later(_missing, tcb),
+    )
+
+
+def _missing(tcb: TcbReport) -> str:
+    found = [str(shortfall) for shortfall in tcb.shortfalls()]
+    return "; ".join(found) or "nothing is below the newest level: its configuration or software is at issue"
+
+
+def _judge_advisories(tcb: TcbReport, policy: DcapPolicy) -> Check:
+    advisories = tcb.advisories
+    if not advisories:
+        return _NO_ADVISORIES
+    refused = set(policy.reject_advisories)
+    if _END_OF_SERVICE not in policy.accept_advisories:
+        refused.add(_END_OF_SERVICE)
+    bad = [advisory for advisory in advisories if advisory in refused]
+    if tcb.status != TcbStatus.UP_TO_DATE and policy.accept_advisories != (_ANY,):
+        accepted = policy.accept_advisories
+        bad += [advisory for advisory in advisories if advisory not in accepted and advisory not in bad]
+    if bad:
+        return failed("dcap.advisories", "advisories-refused", actual=tuple(bad), expected=policy.accept_advisories)
+    return passed("dcap.advisories", "advisories-accepted", advisories=advisories)
+
+
+def _judge_number(actual: int, expected: int) -> Check:
+    if actual < expected:
+        return failed("dcap.tcb-number", "tcb-number-old", actual=actual, expected=expected)
+    return passed("dcap.tcb-number", actual=actual, expected=expected)
+
+
+def _judge_identity(claims: DcapClaims, policy: DcapPolicy) -> Check:
+    pck = claims.pck
+    if policy.fmspcs and pck.fmspc.hex() not in policy.fmspcs:
+        return failed("dcap.platform", "fmspc-refused", actual=pck.fmspc, expected=policy.fmspcs)
+    instance = pck.platform_instance or b""
+    if policy.platforms and not {pck.ppid.hex(), instance.hex()} & set(policy.platforms):
+        return failed(
+            "dcap.platform", "platform-refused", ppid=pck.ppid, actual=instance, expected=policy.platforms
+        )
+    return passed("dcap.platform")

@@ -1,0 +1,435 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verification of a DCAP quote, shared by SGX and TDX.
+
+The algorithm is that of Intel's Quote Verification Library (``QuoteVerifier``, ``PckCertVerifier``,
+``TCBInfoVerifier``, ``EnclaveIdentityVerifier``), with three additions: documents must already have
+been issued at the time of judgement, the second half of the quoting enclave's report data must be zero,
+and a TDX module that is revoked now counts as revoked even if the one at launch was not.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from hmac import compare_digest
+
+import msgspec
+
+from nacre.checks import Check, failed, passed, skipped
+from nacre.errors import VerificationError
+from nacre.platforms.base import Claims, Committed, Endorsements
+from nacre.platforms.dcap.endorsements import (
+    PCK_CA,
+    PCK_LEAF,
+    Collateral,
+    Dated,
+    Tee,
+    read_chain,
+    validity,
+    verify_collateral,
+    without_root,
+)
+from nacre.platforms.dcap.evidence import CertType, Quote
+from nacre.platforms.dcap.layout import SGX_REPORT, SgxReport, TdReport
+from nacre.platforms.dcap.pck import SGX_TYPES, PckExtension, parse_extension
+from nacre.platforms.dcap.tcb import Svns, TcbReport, evaluate, find_module
+from nacre.platforms.dcap.tcb_info import EnclaveIdentity, TcbInfo
+from nacre.platforms.trail import Trail
+from nacre.trust.anchors import Anchor
+from nacre.trust.keys import P256_SHA256, raw_signature
+from nacre.trust.path import check_path
+from nacre.trust.signatures import Key, Signatures
+from nacre.trust.x509 import Certificate, anchor_certificate
+
+__all__ = ["Certified", "DcapClaims", "Verified", "make_claims", "verify_quote"]
+
+
+class DcapClaims(Claims, frozen=True, kw_only=True):
+    """What a quote proved.
+
+    Attributes:
+        quote: The quote.
+        pck: The processor, as Intel certified it.
+        pck_issuer: The common name of the CA that certified it.
+        tcb: The TCB evaluation; None if TCB Info or the quoting enclave's identity was missing.
+        crl_numbers: The numbers of the PCK and root revocation lists.
+    """
+
+    quote: Quote
+    pck: PckExtension
+    pck_issuer: str
+    tcb: TcbReport | None
+    crl_numbers: tuple[int | None, int | None]
+
+
+class _Pck(msgspec.Struct, frozen=True):
+    """A PCK chain whose signatures hold."""
+
+    leaf: Certificate
+    ca: Certificate
+    ca_digest: bytes
+    key: Key
+    extension: PckExtension
+    identity: Mapping[str, bytes | str | bool]
+    issuer: str
+    anchor: Anchor
+    dated: tuple[Dated, ...]
+    begins: int
+    ends: int
+
+
+class Certified(msgspec.Struct, frozen=True):
+    """An attestation key that a quoting enclave vouches for, on a processor that Intel certified."""
+
+    pck: _Pck
+    key: Key
+    qe_report: SgxReport
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """A quote whose signatures hold, before SGX or TDX make claims of it."""
+
+    certified: Certified
+    collateral: Collateral
+    tcb: TcbReport | None
+    checks: tuple[Check, ...]
+
+
+_PCK_CHAIN = passed("dcap.pck-chain")
+_QE_REPORT = passed("dcap.qe-report")
+_QUOTE_SIGNATURE = passed("dcap.quote-signature")
+_REVOCATION = passed("revocation")
+_TCB_INFO = passed("dcap.tcb-info")
+_QE_IDENTITY = passed("dcap.qe-identity")
+_MODULE = passed("tdx.module")
+_CURRENCY = passed("currency")
+
+
+def verify_quote(
+    quote: Quote,
+    endorsements: Endorsements,
+    tee: Tee,
+    *,
+    anchors: Sequence[Anchor],
+    at: int,
+    signatures: Signatures,
+) -> Verified:
+    """Verify a quote.
+
+    Steps:
+
+    1. PCK chain: leaf, Platform or Processor CA, a root that is an anchor; names, roles, signatures.
+    2. QE report: signed by the PCK; its report data commit to the attestation key.
+    3. Quote: header and report signed by the attestation key.
+    4. Collateral: revocation lists signed by root and PCK CA; TCB Info and quoting enclave identity
+       signed by Intel's TCB signer under the same root.
+    5. All signatures settle. Nothing that was read counts before.
+    6. Revocation: neither PCK, its CA nor the TCB signer is listed.
+    7. TCB Info is of this TEE, FMSPC and PCEID.
+    8. The quoting enclave is what its identity says.
+    9. TDX: the module is one that TCB Info knows, with its signer and attributes.
+    10. Currency: every certificate and document is inside its dates. Reported, not raised.
+    11. TCB evaluation. Reported as a status; the policy decides on it.
+
+    Raises:
+        VerificationError: With the check that failed and those that held before it.
+    """
+    with Trail(signatures) as trail:
+        # (1), (2)
+        certified = _certified(quote, endorsements, anchors, signatures, trail)
+        pck = certified.pck
+        # (3)
+        trail.begin("dcap.quote-signature")
+        signatures.expect(
+            certified.key,
+            raw_signature(quote.signature, P256_SHA256),
+            quote.signed,
+            check="dcap.quote-signature",
+            what="the quote",
+        )
+        trail.add(_QUOTE_SIGNATURE)
+        # (4)
+        collateral = verify_collateral(
+            endorsements, issuer=pck.ca, issuer_digest=pck.ca_digest, anchor=pck.anchor, signatures=signatures, trail=trail
+        )
+        # (5)
+        signatures.settle()
+        # (6)
+        trail.begin("revocation")
+        _check_revocation(pck, collateral, trail)
+        # (7), (8)
+        _check_documents(certified, collateral, tee, trail)
+        # (9)
+        if isinstance(quote.report, TdReport):
+            trail.begin("tdx.module")
+            _check_module(quote.report, collateral.info, trail)
+        # (10)
+        trail.add(_currency(pck, collateral, at))
+        # (11)
+        tcb = None
+        if collateral.info and collateral.identity:
+            tcb = evaluate(collateral.info, collateral.identity, _svns(quote, certified))
+    return Verified(certified, collateral, tcb, tuple(trail.checks))
+
+
+def _certified(
+    quote: Quote, endorsements: Endorsements, anchors: Sequence[Anchor], signatures: Signatures, trail: Trail
+) -> Certified:
+    chain_pem = _chain_pem(quote, endorsements, trail)
+    digest = hashlib.sha256(quote.certified).digest()
+    if chain_pem is not quote.cert_data:
+        digest = hashlib.sha256(digest + chain_pem).digest()
+    for anchor in anchors:
+        known = signatures.recall(digest + anchor.digest)
+        if isinstance(known, Certified):
+            trail.add(_PCK_CHAIN)
+            trail.add(_QE_REPORT)
+            return known
+    trail.begin("dcap.pck-chain")
+    pck = _pck(chain_pem, anchors, signatures)
+    _check_leaf_in_quote(quote, pck)
+    trail.add(_PCK_CHAIN)
+    trail.begin("dcap.qe-report")
+    signatures.expect(
+        pck.key,
+        raw_signature(quote.qe_signature, P256_SHA256),
+        quote.qe_report,
+        check="dcap.qe-report",
+        what="the quoting enclave's report",
+    )
+    qe_report = SgxReport(*SGX_REPORT.packed.unpack(quote.qe_report))
+    commits = hashlib.sha256(quote.attestation_key + quote.qe_auth).digest() + bytes(32)
+    if not compare_digest(qe_report.report_data, commits):
+        raise VerificationError(
+            "qe-report-data", check="dcap.qe-report", expected=commits, actual=qe_report.report_data
+        )
+    certified = Certified(pck, P256_SHA256.point(quote.attestation_key), qe_report)
+    trail.add(_QE_REPORT)
+    signatures.learn(digest + pck.anchor.digest, certified)
+    return certified
+
+
+def _chain_pem(quote: Quote, endorsements: Endorsements, trail: Trail) -> bytes:
+    if quote.cert_type == CertType.PCK_CHAIN:
+        return quote.cert_data
+    trail.begin("dcap.pck-chain")
+    chain_pem = endorsements.get("pck_chain")
+    if chain_pem is None:
+        raise VerificationError("endorsement-missing", check="dcap.pck-chain", role="pck_chain")
+    return chain_pem
+
+
+def _check_leaf_in_quote(quote: Quote, pck: _Pck) -> None:
+    """With the leaf alone in the quote, the chain from outside has to be that leaf's."""
+    if quote.cert_type == CertType.PCK_LEAF and read_chain(quote.cert_data)[0].der != pck.leaf.der:
+        raise VerificationError("pck-leaf-differs", check="dcap.pck-chain", actual=pck.leaf.serial)
+
+
+def _pck(chain_pem: bytes, anchors: Sequence[Anchor], signatures: Signatures) -> _Pck:
+    digest = hashlib.sha256(chain_pem).digest()
+    for anchor in anchors:
+        known = signatures.recall(b"pck" + digest + anchor.digest)
+        if isinstance(known, _Pck):
+            return known
+    chain = read_chain(chain_pem)
+    anchor, root = _choose_anchor(chain, anchors)
+    chain = without_root(chain, root)
+    if len(chain) != 2:  # noqa: PLR2004
+        raise VerificationError(
+            "chain-length", check="dcap.pck-chain", expected="PCK, its CA and the root", actual=len(chain)
+        )
+    leaf, ca = chain
+    check_path(
+        chain,
+        anchor=root,
+        roles=(PCK_LEAF, PCK_CA),
+        scheme=P256_SHA256,
+        signatures=signatures,
+        check="dcap.pck-chain",
+    )
+    dated = (validity(leaf), validity(ca), validity(root))
+    extension = parse_extension(leaf)
+    pck = _Pck(
+        leaf,
+        ca,
+        ca.digest,
+        P256_SHA256.spki(leaf.spki),
+        extension,
+        _identity(extension),
+        ca.common_name,
+        anchor,
+        dated,
+        max(item.begins for item in dated),
+        min(item.ends for item in dated),
+    )
+    signatures.learn(b"pck" + digest + anchor.digest, pck)
+    return pck
+
+
+def _choose_anchor(chain: list[Certificate], anchors: Sequence[Anchor]) -> tuple[Anchor, Certificate]:
+    """Pick the anchor that the chain ends in; a root that comes along has to *be* an anchor."""
+    last = chain[-1]
+    for anchor in anchors:
+        root = anchor_certificate(anchor)
+        if last.der == root.der or (last.issuer == root.subject and last.issuer != last.subject):
+            return anchor, root
+    raise VerificationError(
+        "root-not-trusted",
+        check="dcap.pck-chain",
+        actual=hashlib.sha256(last.der).digest(),
+        subject=last.common_name,
+        expected=tuple(anchor.name for anchor in anchors),
+    )
+
+
+def _check_revocation(pck: _Pck, collateral: Collateral, trail: Trail) -> None:
+    missing = [check for check in collateral.missing if check.id == "revocation"]
+    pck_crl, root_crl = collateral.pck_crl, collateral.root_crl
+    if pck_crl and pck.leaf.serial in pck_crl.revoked:
+        _revoked(pck.leaf)
+    if root_crl:
+        for certificate in (pck.ca, *collateral.signers):
+            if certificate.serial in root_crl.revoked:
+                _revoked(certificate)
+    trail.add(missing[0] if missing else _REVOCATION)
+
+
+def _revoked(certificate: Certificate) -> None:
+    raise VerificationError(
+        "certificate-revoked",
+        check="revocation",
+        subject=certificate.common_name,
+        serial=f"{certificate.serial:x}",
+    )
+
+
+def _check_documents(certified: Certified, collateral: Collateral, tee: Tee, trail: Trail) -> None:
+    for check in collateral.missing:
+        if check.id != "revocation":
+            trail.add(check)
+    if collateral.info:
+        trail.begin("dcap.tcb-info")
+        _check_info(certified.pck.extension, collateral.info, tee)
+        trail.add(_TCB_INFO)
+    if collateral.identity:
+        trail.begin("dcap.qe-identity")
+        _check_identity(certified.qe_report, collateral.identity, tee)
+        trail.add(_QE_IDENTITY)
+
+
+def _check_info(pck: PckExtension, info: TcbInfo, tee: Tee) -> None:
+    for what, actual, expected in (
+        ("TEE", info.id, tee.tcb_info),
+        ("FMSPC", info.fmspc, pck.fmspc),
+        ("PCEID", info.pceid, pck.pceid),
+    ):
+        if actual != expected:
+            raise VerificationError(
+                "tcb-info-mismatch", check="dcap.tcb-info", what=what, expected=expected, actual=actual
+            )
+
+
+def _check_identity(report: SgxReport, identity: EnclaveIdentity, tee: Tee) -> None:
+    miscselect = report.misc_select.to_bytes(4, "little")
+    for what, actual, expected in (
+        ("id", identity.id, tee.quoting_enclave),
+        ("MRSIGNER", report.mr_signer, identity.mrsigner),
+        ("ISVPRODID", report.isv_prod_id, identity.isvprodid),
+        ("ATTRIBUTES", _masked(report.attributes, identity.attributes_mask), identity.attributes),
+        ("MISCSELECT", _masked(miscselect, identity.miscselect_mask), identity.miscselect),
+    ):
+        if actual != expected:
+            raise VerificationError(
+                "qe-identity-mismatch", check="dcap.qe-identity", what=what, expected=expected, actual=actual
+            )
+
+
+def _masked(value: bytes, mask: bytes) -> bytes:
+    return (int.from_bytes(value, "big") & int.from_bytes(mask, "big")).to_bytes(len(value), "big")
+
+
+def _check_module(report: TdReport, info: TcbInfo | None, trail: Trail) -> None:
+    if info is None:
+        trail.add(skipped("tdx.module", "endorsement-missing", role="tcb_info"))
+        return
+    module = find_module(info, report.tee_tcb_svn)
+    if module is None:
+        raise VerificationError(
+            "tdx-module-unknown",
+            check="tdx.module",
+            actual=f"TDX_{report.tee_tcb_svn[1]:02X}",
+            expected=tuple(info.modules),
+        )
+    if report.mr_signer_seam != module.mrsigner:
+        raise VerificationError(
+            "tdx-module-mismatch",
+            check="tdx.module",
+            what="MRSIGNERSEAM",
+            expected=module.mrsigner,
+            actual=report.mr_signer_seam,
+        )
+    # The mask says which bits the identity speaks of; the rest has to be zero, as in Intel's library.
+    if any(report.seam_attributes) or _masked(report.seam_attributes, module.mask) != module.attributes:
+        raise VerificationError(
+            "tdx-module-mismatch",
+            check="tdx.module",
+            what="SEAMATTRIBUTES",
+            expected=module.attributes,
+            actual=report.seam_attributes,
+        )
+    trail.add(_MODULE)
+
+
+def _currency(pck: _Pck, collateral: Collateral, at: int) -> Check:
+    if pck.begins <= at <= pck.ends and collateral.begins <= at <= collateral.ends:
+        return _CURRENCY
+    for item in (*pck.dated, *collateral.dated):
+        if not item.begins <= at <= item.ends:
+            reason = "expired" if at > item.ends else "not-yet-valid"
+            return failed("currency", reason, what=item.what, begins=item.begins, ends=item.ends, at=at)
+    return _CURRENCY
+
+
+def _svns(quote: Quote, certified: Certified) -> Svns:
+    pck = certified.pck.extension
+    if isinstance(quote.report, TdReport):
+        report = quote.report
+        return Svns(
+            pck.svns, pck.pcesvn, certified.qe_report.isv_svn, report.tee_tcb_svn, report.tee_tcb_svn2
+        )
+    return Svns(pck.svns, pck.pcesvn, certified.qe_report.isv_svn)
+
+
+def make_claims(
+    quote: Quote, verified: Verified, *, registers: Mapping[str, bytes], committed: Committed, debug: bool
+) -> DcapClaims:
+    """Put together what a verified quote claims."""
+    pck, collateral = verified.certified.pck, verified.collateral
+    crls = (collateral.pck_crl, collateral.root_crl)
+    return DcapClaims(
+        platform=quote.platform,
+        origin=pck.anchor.origin,
+        checks=verified.checks,
+        registers=registers,
+        committed=committed,
+        debug=debug,
+        issued_at=None,
+        valid_until=min(pck.ends, collateral.ends),
+        identity=pck.identity,
+        quote=quote,
+        pck=pck.extension,
+        pck_issuer=pck.issuer,
+        tcb=verified.tcb,
+        crl_numbers=(crls[0].number if crls[0] else None, crls[1].number if crls[1] else None),
+    )
+
+
+def _identity(extension: PckExtension) -> Mapping[str, bytes | str | bool]:
+    shown = {
+        "fmspc": extension.fmspc,
+        "ppid": extension.ppid,
+        "sgx_type": SGX_TYPES[extension.sgx_type],
+        "platform_instance": extension.platform_instance,
+        "dynamic_platform": extension.dynamic_platform,
+        "cached_keys": extension.cached_keys,
+        "smt": extension.smt,
+    }
+    return {name: value for name, value in shown.items() if value is not None}

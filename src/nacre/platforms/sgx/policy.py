@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy lines for SGX, and holding an enclave against them."""
+
+from collections.abc import Iterator
+
+from nacre.checks import Check
+from nacre.platforms.dcap.policy import DcapPolicy, judge_platform
+from nacre.platforms.dcap.verify import DcapClaims
+
+__all__ = ["SgxPolicy", "judge"]
+
+
+class SgxPolicy(DcapPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is acceptable of an SGX enclave: the lines of ``DcapPolicy``."""
+
+
+def judge(claims: DcapClaims, policy: SgxPolicy, *, at: int) -> Iterator[Check]:
+    """Hold an enclave against the policy."""
+    yield from judge_platform(claims, policy, at=at)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy lines for TDX, and holding a TD against them."""
+
+from collections.abc import Iterator
+
+from nacre.checks import Check, failed, passed
+from nacre.errors import ConfigurationError
+from nacre.platforms.dcap.layout import TdReport
+from nacre.platforms.dcap.policy import DcapPolicy, judge_platform
+from nacre.platforms.dcap.verify import DcapClaims
+from nacre.platforms.dcap.views import TD_ATTRIBUTES, flags
+
+__all__ = ["TdxPolicy", "judge"]
+
+_SEPT_VE_DISABLE = 1 << 28
+_DEBUG = 1  # judged by its own check
+_HARMLESS = ("SEPT_VE_DISABLE", "PKS", "KL", "PERFMON")
+_BITS = {name: 1 << bit for bit, name in TD_ATTRIBUTES.items()}
+
+
+class TdxPolicy(DcapPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is acceptable of a TD, beside the lines of ``DcapPolicy``.
+
+    Attributes:
+        require_sept_ve_disable: Refuse a TD whose kernel may get #VE on pages that the host took away.
+            On by default; Azure and some Google TDs run without it.
+        td_attributes: TDATTRIBUTES bits that may be set, by name. ``MIGRATABLE`` is not among the
+            defaults: the host could move the TD to a machine that nobody attested.
+        service_tds: MRSERVICETD values to accept, 48 bytes in hex; none by default.
+    """
+
+    require_sept_ve_disable: bool = True
+    td_attributes: tuple[str, ...] = _HARMLESS
+    service_tds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse lines that can not mean anything."""
+        super().__post_init__()
+        for name in self.td_attributes:
+            if name not in _BITS:
+                raise ConfigurationError("policy-td-attribute", actual=name, expected=tuple(_BITS))
+        for value in self.service_tds:
+            if len(value) != 96 or not set(value) <= set("0123456789abcdef"):  # noqa: PLR2004
+                raise ConfigurationError("policy-hex", key="service_tds", actual=value, expected=48)
+
+    def allowed_attributes(self) -> int:
+        """Return the allowed bits as a number."""
+        return sum(_BITS[name] for name in set(self.td_attributes))
+
+
+_ATTRIBUTES = passed("tdx.attributes")
+_NO_SERVICE_TD = passed("tdx.service-td", "no-service-td")
+
+
+def judge(claims: DcapClaims, policy: TdxPolicy, *, at: int) -> Iterator[Check]:
+    """Hold a TD against the policy."""
+    yield from judge_platform(claims, policy, at=at)
+    report = claims.quote.report
+    assert isinstance(report, TdReport)  # noqa: S101 (the parser chose the record by the TEE)
+    yield _judge_attributes(report.td_attributes, policy)
+    yield _judge_service_td(report.mr_service_td, policy)
+
+
+def _judge_attributes(attributes: bytes, policy: TdxPolicy) -> Check:
+    bits = int.from_bytes(attributes, "little")
+    allowed = _HARMLESS_BITS if policy.td_attributes is _HARMLESS else policy.allowed_attributes()
+    refused = bits & ~(allowed | _DEBUG)
+    if refused:
+        names = flags(refused.to_bytes(8, "little"), TD_ATTRIBUTES)
+        return failed("tdx.attributes", "td-attributes-refused", actual=names, expected=policy.td_attributes)
+    if policy.require_sept_ve_disable and not bits & _SEPT_VE_DISABLE:
+        return failed("tdx.attributes", "sept-ve-disable-clear")
+    return _ATTRIBUTES
+
+
+_HARMLESS_BITS = sum(_BITS[name] for name in _HARMLESS)
+
+
+def _judge_service_td(measurement: bytes, policy: TdxPolicy) -> Check:
+    if not any(measurement):
+        return _NO_SERVICE_TD
+    if measurement.hex() in policy.service_tds:
+        return passed("tdx.service-td", actual=measurement)
+    return failed("tdx.service-td", "service-td-refused", actual=measurement, expected=policy.service_tds)
