@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the pages of docs/reference from the code they describe; ``--check`` only compares.
 
+Where the README shows a ``nacre`` command with its output, the command is run and the output put there.
+
 What could not be tried here is written where it is: a docstring section ``Not proven here:`` of the
 module, class or function concerned. All of them together are the page ``not-proven.md``.
 """
@@ -10,7 +12,10 @@ import argparse
 import ast
 import difflib
 import inspect
+import os
 import re
+import shlex
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -29,12 +34,14 @@ from nacre.cli.group import root
 
 _DOCS = Path(__file__).parent
 _REFERENCE = _DOCS / "reference"
-_SOURCE = _DOCS.parent / "src"
+_ROOT = _DOCS.parent
+_SOURCE = _ROOT / "src"
 _WIDTH = 100
 _NOTE = "<!-- Written by docs/generate.py (`make docs`) from the code; do not edit. -->"
 _BLOCK = r":\n((?:[ \t]+.*(?:\n|$)|\n)+)"
 _LISTS = re.compile(rf"^(Args|Attributes|Raises|Returns|Yields|Not proven here){_BLOCK}", re.MULTILINE)
 _SECTION = re.compile(rf"^Not proven here{_BLOCK}", re.MULTILINE)
+_CONSOLE = re.compile(r"^```console\n(?=\$ nacre )(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 _Page = Callable[[], Iterator[str]]
@@ -238,6 +245,28 @@ def _admissions(path: Path) -> Iterator[tuple[str, str]]:
             yield where, " ".join(match[1].split())
 
 
+def _transcript(match: re.Match[str]) -> str:
+    """Run the commands of a console block in the checkout, as a reader would, and show what they say."""
+    shown = []
+    for line in match[1].splitlines():
+        if not line.startswith("$ "):
+            continue
+        words = shlex.split(line.removeprefix("$ "), comments=True)
+        ran = subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=_ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            text=True,
+            encoding="utf-8",
+            env=os.environ | {"NO_COLOR": "1", "PYTHONUTF8": "1"},
+        )
+        shown += [line, *ran.stdout.rstrip().splitlines()]
+    return "```console\n" + "\n".join(shown) + "\n```"
+
+
 _PAGES: dict[str, _Page] = {
     "api.md": _api,
     "bindings.md": _bindings,
@@ -249,27 +278,31 @@ _PAGES: dict[str, _Page] = {
 }
 
 
+def _texts() -> Iterator[tuple[Path, str]]:
+    for name, page in _PAGES.items():
+        yield _REFERENCE / name, "\n\n".join([_NOTE, *(part for part in page() if part)]) + "\n"
+    readme = _ROOT / "README.md"
+    yield readme, _CONSOLE.sub(_transcript, readme.read_text(encoding="utf-8"))
+
+
 def main() -> int:
     """Write or compare every page; 1 if one of them was out of date."""
     parser = argparse.ArgumentParser(description="Write the generated pages of docs/reference.")
     parser.add_argument("--check", action="store_true", help="compare only")
     check = parser.parse_args().check
     stale = False
-    for name, page in _PAGES.items():
-        path = _REFERENCE / name
-        text = "\n\n".join([_NOTE, *(part for part in page() if part)]) + "\n"
+    for path, text in _texts():
+        name = str(path.relative_to(_ROOT))
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         if text == old:
             continue
         stale = True
         if check:
-            lines = difflib.unified_diff(
-                old.splitlines(), text.splitlines(), str(path), "code", lineterm="", n=1
-            )
+            lines = difflib.unified_diff(old.splitlines(), text.splitlines(), name, "code", lineterm="", n=1)
             print("\n".join(lines))
         else:
             path.write_text(text, encoding="utf-8")
-            print(f"wrote {path.relative_to(_DOCS.parent)}")
+            print(f"wrote {name}")
     return int(check and stale)
 
 
