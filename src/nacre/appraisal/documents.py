@@ -125,10 +125,14 @@ class Document(NamedTuple):
         """Turn the table into a record; unknown keys and wrong types are errors.
 
         Raises:
-            ConfigurationError: ``config-unknown-key``, ``config-missing-key``, ``config-value``.
+            ConfigurationError: ``config-unknown-key``, ``config-missing-key``, ``config-value``, or what
+                the record itself refuses.
         """
         try:
             return msgspec.convert(self.table, kind)
+        except ConfigurationError as error:
+            context = {"what": self.what, "file": self.file, **error.context}
+            raise ConfigurationError(error.code, **context) from None
         except msgspec.ValidationError as error:
             raise self._explain(str(error), kind) from None
 

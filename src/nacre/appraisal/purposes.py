@@ -7,7 +7,7 @@ Everything of our own that goes into the attester-chosen field of evidence is::
 
 so that evidence for one purpose never serves another.
 
-Source: docs/reference/bindings.md.
+Source: docs/concepts/bindings.md.
 """
 
 import hashlib

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Result as an EAT Attestation Result (EAR): a claims set, and a signed JWT.
+
+Source: draft-ietf-rats-ear-03.
+"""
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from nacre.appraisal.ar4si import Tier, TrustVector, status, trust_vector
+from nacre.appraisal.result import Result
+from nacre.appraisal.verdict import Verdict
+from nacre.errors import ConfigurationError
+from nacre.trust.anchors import Origin
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    SigningKey = EllipticCurvePrivateKey | Ed25519PrivateKey
+
+__all__ = [
+    "PROFILE",
+    "Appraisal",
+    "Ear",
+    "NacreResult",
+    "Verifier",
+    "ear",
+    "signed_ear",
+]
+
+PROFILE: Final = "tag:ietf.org,2026:rats/ear#03"
+#: How long after the time of judgement a result may still be signed, seconds.
+MAX_DELAY = 300
+
+_NONCE_SIZES = range(8, 65)
+
+
+class Verifier(msgspec.Struct, frozen=True):
+    """Who appraised.
+
+    Attributes:
+        developer: Who made the verifier, a URI or text.
+        build: Which build of it.
+    """
+
+    developer: str
+    build: str
+
+
+class NacreResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Our extension of an appraisal: what EAR has no word for.
+
+    Attributes:
+        verdict: The verdict.
+        origin: GENUINE, PRIVATE or SIMULATED; absent if no chain was followed to an anchor.
+        release: The release that matched, absent if none did.
+        evidence: SHA-256 of the evidence, base64url.
+    """
+
+    verdict: Verdict
+    evidence: str
+    origin: Origin | None = None
+    release: str | None = None
+
+
+class Appraisal(msgspec.Struct, frozen=True):
+    """What was found about one attester.
+
+    Attributes:
+        ear_status: Never better than the worst claim of the vector.
+        ear_trustworthiness_vector: The claims.
+        ear_appraisal_policy_ids: The policies that were applied.
+        ear_nacre_result: What EAR has no word for.
+    """
+
+    ear_status: Tier
+    ear_trustworthiness_vector: TrustVector
+    ear_appraisal_policy_ids: tuple[str, ...]
+    ear_nacre_result: NacreResult
+
+
+class Ear(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The claims set of an EAR.
+
+    Attributes:
+        eat_profile: The profile's tag.
+        ear_status: Never better than the worst appraisal.
+        iat: When it was issued, Unix seconds.
+        exp: When it ends, Unix seconds.
+        ear_verifier_id: Who appraised.
+        eat_nonce: The nonce of whoever asked for this EAR, base64url.
+        ear_raw_evidence: The evidence, base64url.
+        submods: Attester to appraisal.
+    """
+
+    eat_profile: Literal["tag:ietf.org,2026:rats/ear#03"]
+    ear_status: Tier
+    iat: int
+    exp: int | None = None
+    ear_verifier_id: Verifier
+    eat_nonce: str | None = None
+    ear_raw_evidence: str | None = None
+    submods: dict[str, Appraisal]
+
+
+def ear(
+    result: Result,
+    *,
+    issued_at: int,
+    developer: str,
+    build: str,
+    lifetime: int | None = None,
+    nonce: bytes | None = None,
+    raw_evidence: bytes | None = None,
+) -> Ear:
+    """Say a Result in the words of EAR.
+
+    Args:
+        result: The Result.
+        issued_at: Now, Unix seconds: at or at most five minutes after the time of judgement, so that no
+            old judgement is passed off as a new one.
+        developer: Who made this verifier.
+        build: Which build of it.
+        lifetime: Seconds until it ends; it never outlives the endorsements that it rests on.
+        nonce: The nonce of whoever asks for it, 8 to 64 bytes.
+        raw_evidence: The evidence, to be carried along.
+
+    Raises:
+        ConfigurationError: ``ear-time``, ``ear-lifetime``, ``ear-nonce``, ``ear-evidence``.
+    """
+    if not 0 <= issued_at - result.at <= MAX_DELAY:
+        raise ConfigurationError("ear-time", expected=result.at, actual=issued_at, delay=MAX_DELAY)
+    if nonce is not None and len(nonce) not in _NONCE_SIZES:
+        raise ConfigurationError("ear-nonce", actual=len(nonce))
+    if raw_evidence is not None and hashlib.sha256(raw_evidence).digest() != result.evidence:
+        raise ConfigurationError("ear-evidence", expected=result.evidence)
+    vector = trust_vector(result)
+    worst = status(result, vector)
+    appraisal = Appraisal(
+        worst,
+        vector,
+        (result.policy,),
+        NacreResult(result.verdict, _base64url(result.evidence), result.origin, result.release),
+    )
+    return Ear(
+        eat_profile=PROFILE,
+        ear_status=worst,
+        iat=issued_at,
+        exp=_end(result, issued_at, lifetime),
+        ear_verifier_id=Verifier(developer, build),
+        eat_nonce=None if nonce is None else _base64url(nonce),
+        ear_raw_evidence=None if raw_evidence is None else _base64url(raw_evidence),
+        submods={result.platform or "evidence": appraisal},
+    )
+
+
+def signed_ear(
+    result: Result,
+    *,
+    key: "SigningKey",
+    issued_at: int,
+    developer: str,
+    build: str,
+    lifetime: int,
+    key_id: str = "",
+    nonce: bytes | None = None,
+    raw_evidence: bytes | None = None,
+) -> str:
+    """Sign a Result as an EAR: a JWT in compact form.
+
+    Args:
+        result: The Result.
+        key: ECDSA P-256 (ES256) or P-384 (ES384), or Ed25519 (EdDSA). Signatures are deterministic.
+        issued_at: As for :func:`ear`.
+        developer: Who made this verifier.
+        build: Which build of it.
+        lifetime: Seconds until it ends.
+        key_id: What the header calls the key; verifiers pin keys, they never take one from the header.
+        nonce: The nonce of whoever asks for it, 8 to 64 bytes.
+        raw_evidence: The evidence, to be carried along.
+
+    Raises:
+        ConfigurationError: As :func:`ear`; ``ear-key`` for any other key.
+    """
+    algorithm, sign = _signer(key)
+    header = {"alg": algorithm, "typ": "eat+jwt"} | ({"kid": key_id} if key_id else {})
+    claims = ear(
+        result,
+        issued_at=issued_at,
+        developer=developer,
+        build=build,
+        lifetime=lifetime,
+        nonce=nonce,
+        raw_evidence=raw_evidence,
+    )
+    message = f"{_base64url(msgspec.json.encode(header))}.{_base64url(msgspec.json.encode(claims))}"
+    return f"{message}.{_base64url(sign(message.encode()))}"
+
+
+def _end(result: Result, issued_at: int, lifetime: int | None) -> int | None:
+    if lifetime is None:
+        return None
+    if lifetime <= 0:
+        raise ConfigurationError("ear-lifetime", actual=lifetime)
+    end = issued_at + lifetime
+    valid_until = result.claims.valid_until if result.claims else None
+    # Endorsements that ended already were waived by name; the status says so.
+    return min(end, valid_until) if valid_until is not None and valid_until > issued_at else end
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _signer(key: object) -> tuple[str, Callable[[bytes], bytes]]:
+    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 (slow to import, needed to sign only)
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils  # noqa: PLC0415
+
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return "EdDSA", key.sign
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in ("secp256r1", "secp384r1"):
+        raise ConfigurationError("ear-key", actual=type(key).__name__)
+    size = key.key_size // 8
+    algorithm, digest = ("ES256", hashes.SHA256()) if size == 32 else ("ES384", hashes.SHA384())  # noqa: PLR2004
+    scheme = ec.ECDSA(digest, deterministic_signing=True)
+
+    def sign(message: bytes) -> bytes:
+        r, s = utils.decode_dss_signature(key.sign(message, scheme))
+        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+    return algorithm, sign

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON Schemas of the documents of appraisal: policy, release and result.
+
+Editors use them to complete and check; what counts is what :class:`~nacre.appraisal.policy.Policy` and
+:class:`~nacre.appraisal.release.Release` accept. They cover the platforms that ship with this package.
+"""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from nacre import platforms
+from nacre.appraisal.policy import AnchorFiles, PolicyHead
+from nacre.appraisal.release import ANY, ReleaseHead, register_key
+from nacre.appraisal.report import CheckReport, ClaimsReport, CommittedReport, ErrorReport, Report
+from nacre.platforms.base import Register
+
+__all__ = ["SCHEMAS", "encode", "policy_schema", "release_schema", "result_schema"]
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_REFERENCE = "#/$defs/{name}"
+_ATTRIBUTES = re.compile(r"^Attributes:\n(?P<body>(?:[ ]+.*(?:\n|$)|\n)+)", re.MULTILINE)
+_ATTRIBUTE = re.compile(r"^(?P<name>\w+): (?P<text>.*(?:\n[ ]+.*)*)", re.MULTILINE)
+
+Schema = dict[str, object]
+
+
+def policy_schema() -> Schema:
+    """Return the JSON Schema of a policy, with every platform's section."""
+    sections = {name: platforms.get(name).policy for name in platforms.builtin_names()}
+    parts = _components((PolicyHead, AnchorFiles, *dict.fromkeys(sections.values())))
+    head = parts.pop(PolicyHead.__name__)
+    release = release_schema()
+    parts |= {name: part for name, part in _table(release, "$defs").items() if isinstance(part, dict)}
+    parts["Release"] = {key: value for key, value in release.items() if key not in ("$schema", "$defs")}
+    properties = _table(head, "properties")
+    _table(properties, "release")["items"] = _reference("Release")
+    properties |= {name: _reference(kind.__name__) for name, kind in sections.items()}
+    return {"$schema": _DIALECT, **head, "title": "Nacre policy", "$defs": parts}
+
+
+def release_schema() -> Schema:
+    """Return the JSON Schema of a release, with every platform's registers."""
+    names = platforms.builtin_names()
+    head = _components((ReleaseHead,))[ReleaseHead.__name__]
+    properties = _table(head, "properties")
+    properties |= {
+        name: {
+            "type": "array",
+            "minItems": 1,
+            "description": f"The variants on {platforms.get(name).title}; each is one unit.",
+            "items": _reference(f"{name}Registers"),
+        }
+        for name in names
+    }
+    return {
+        "$schema": _DIALECT,
+        **head,
+        "title": "Nacre release",
+        "anyOf": [{"required": [name]} for name in names],
+        "$defs": {f"{name}Registers": _registers(platforms.get(name).registers) for name in names},
+    }
+
+
+def result_schema() -> Schema:
+    """Return the JSON Schema of a Result's JSON, ``nacre-result/v1``."""
+    parts = _components((Report, CheckReport, ClaimsReport, CommittedReport, ErrorReport))
+    head = parts.pop(Report.__name__)
+    return {"$schema": _DIALECT, **head, "title": "Nacre attestation result", "$defs": parts}
+
+
+#: Name of the file in docs/reference to the function that makes it.
+SCHEMAS: Mapping[str, Callable[[], Schema]] = {
+    "policy.schema.json": policy_schema,
+    "release.schema.json": release_schema,
+    "result.schema.json": result_schema,
+}
+
+
+def encode(schema: Schema) -> str:
+    """Write a schema as it is committed."""
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
+
+
+def _components(kinds: Iterable[type[msgspec.Struct]]) -> dict[str, Schema]:
+    """Return the schema of each record by name, its docstring spread over its members."""
+    known = tuple(kinds)
+    _, parts = msgspec.json.schema_components(known, ref_template=_REFERENCE)
+    for kind in known:
+        part = parts[kind.__name__]
+        part["description"] = (inspect.getdoc(kind) or "").partition("\n")[0]
+        members = _table(part, "properties")
+        for name, text in _attributes(kind).items():
+            _table(members, name)["description"] = text
+    return parts
+
+
+def _attributes(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """Read what docstrings, a base's before its child's, say of each member."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        section = _ATTRIBUTES.search(inspect.cleandoc(base.__doc__ or "") + "\n")
+        if section and issubclass(base, msgspec.Struct):
+            for entry in _ATTRIBUTE.finditer(textwrap.dedent(section["body"])):
+                found[entry["name"]] = " ".join(entry["text"].replace("``", "").split())
+    return {name: text for name, text in found.items() if name in kind.__struct_fields__}
+
+
+def _table(schema: Mapping[str, object], key: str) -> Schema:
+    table = schema[key]
+    if not isinstance(table, dict):
+        raise TypeError(key)
+    return table
+
+
+def _reference(name: str) -> Schema:
+    return {"$ref": _REFERENCE.format(name=name)}
+
+
+def _registers(registers: Iterable[Register]) -> Schema:
+    known = {register_key(register): register for register in registers}
+    schema: Schema = {
+        "type": "object",
+        "properties": {key: _value(register) for key, register in known.items()},
+        "required": [key for key, register in known.items() if register.required != "optional"],
+        "additionalProperties": False,
+    }
+    alternatives: dict[int, dict[str, Schema]] = {}
+    for key, register in known.items():
+        if register.alternative:
+            alternatives.setdefault(register.alternative, {})[key] = _concrete(register)
+    if alternatives:
+        schema["anyOf"] = [{"properties": group, "required": list(group)} for group in alternatives.values()]
+    return schema
+
+
+def _value(register: Register) -> Schema:
+    concrete = _concrete(register)
+    return concrete if register.required == "value" else {"anyOf": [concrete, {"const": ANY}]}
+
+
+def _concrete(register: Register) -> Schema:
+    if register.kind == "bytes":
+        return {"type": "string", "pattern": f"^[0-9A-Fa-f]{{{2 * register.size}}}$"}
+    return {"type": "integer", "minimum": 0, "maximum": (1 << 8 * register.size) - 1}
