@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verify real evidence, offline, and refuse its tampered twins; ends with 0 only if both came out so."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-_HERE = Path(__file__).parent.relative_to(Path.cwd())
+_HERE = Path(os.path.relpath(Path(__file__).parent))
 _ACCEPTED, _REJECTED = 0, 10
 
 # Evidence and the moment at which it was good.
