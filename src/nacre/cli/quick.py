@@ -17,7 +17,7 @@ def parse(arguments: Sequence[str]) -> Request | None:
     Only what both readers understand alike is read here: options written out in full, their values in
     the next argument, and one piece of evidence.
     """
-    values: dict[str, str | int] = {}
+    values: dict[str, str | int | bool] = {}
     rest = list(reversed(arguments))
     while rest:
         word = rest.pop()
@@ -33,6 +33,8 @@ def parse(arguments: Sequence[str]) -> Request | None:
             if not rest or rest[-1].startswith("-") or option.name in values:
                 return None
             values[option.name] = rest.pop()
-        else:
+        elif option.kind is Kind.COUNT:
             values[option.name] = int(values.get(option.name, 0)) + 1
+        else:
+            values[option.name] = True
     return Request.of(values) if "evidence" in values else None

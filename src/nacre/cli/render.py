@@ -30,7 +30,7 @@ _MARKS = {
     Status.NOT_APPLICABLE: ("–", "-", "dim"),
 }
 _PROBLEMS = (Status.FAIL, Status.ERROR, Status.WARN, Status.WAIVED, Status.SKIPPED)
-_TITLE_MOST = 32
+_NOT_REACHED = "not-reached"
 
 
 def headline(result: Result, *, accepted: bool, style: Style) -> str:
@@ -62,12 +62,14 @@ def result_lines(
         columns: How wide it is.
     """
     yield headline(result, accepted=accepted, style=style)
-    yield from _circumstances(result, as_of=as_of, style=style)
+    yield from _circumstances(result, as_of=as_of, style=style, columns=columns)
     yield ""
-    titles = [_title(check) for check in result.checks]
-    column = min(max(map(len, titles), default=0), _TITLE_MOST)
-    for check in result.checks:
+    reached = [check for check in result.checks if check.reason != _NOT_REACHED]
+    column = min(max((len(_title(check)) for check in reached), default=0), columns * 2 // 5)
+    for check in result.checks if verbose else reached:
         yield from _check_lines(check, column, verbose=verbose, style=style, columns=columns)
+    if not verbose:
+        yield from _not_reached(result, style, columns)
     if result.error is not None and not any(check.reason == result.error.code for check in result.checks):
         yield from _indented(str(result.error), style.paint("✗ " if style.unicode else "x ", "red"), 2, columns)
     if verbose and result.claims is not None:
@@ -77,17 +79,33 @@ def result_lines(
     yield from _indented(f"Not proven: {NOT_PROVEN}.", "", 0, columns, paint=style)
 
 
-def _circumstances(result: Result, *, as_of: bool, style: Style) -> Iterator[str]:
+def _circumstances(result: Result, *, as_of: bool, style: Style, columns: int) -> Iterator[str]:
     rows = []
+    bad = next((check for check in result.checks if check.status in (Status.FAIL, Status.ERROR)), None)
+    if bad is not None:
+        rows.append(("because", f"{_title(bad)}: {reasons.explain(bad)}"))
     if as_of:
         rows.append(("judged", reasons.render("as of {at:time}, not now", {"at": result.at})))
+    waived = [_title(check) for check in result.checks if check.status is Status.WAIVED]
+    if waived:
+        rows.append(("given up", f"{'; '.join(waived)} (by the policy, see below)"))
     if result.release:
         rows.append(("release", result.release))
     if result.policy:
         rows.append(("policy", result.policy))
     rows.append(("evidence", f"SHA-256 {result.evidence.hex()}"))
     for name, value in rows:
-        yield f"  {style.paint(f'{name:<9}', 'dim')} {clean(value)}"
+        yield from _indented(clean(value), f"  {style.paint(f'{name:<8}', 'dim')}  ", 12, columns)
+
+
+def _not_reached(result: Result, style: Style, columns: int) -> Iterator[str]:
+    """Say in one sentence what an early failure left unchecked."""
+    titles = [_title(check) for check in result.checks if check.reason == _NOT_REACHED]
+    if titles:
+        mark, plain, colour = _MARKS[Status.SKIPPED]
+        lead = f"  {style.paint(mark if style.unicode else plain, colour)} "
+        text = f"{len(titles)} further checks were not reached, since an earlier one failed: {'; '.join(titles)}"
+        yield from _indented(text, lead, 4, columns)
 
 
 def _title(check: Check) -> str:
@@ -100,6 +118,9 @@ def _check_lines(
     mark, plain, colour = _MARKS[check.status]
     lead = f"  {style.paint(mark if style.unicode else plain, colour)} {_title(check):<{column}}  "
     indent = column + 6
+    if len(_title(check)) > column:
+        yield lead.rstrip()
+        lead = " " * indent
     text = clean(reasons.explain(check))
     if check.reason and check.status in _PROBLEMS:
         text += f" [{check.reason}]"

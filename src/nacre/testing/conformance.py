@@ -96,7 +96,8 @@ def run(
 
 
 def _outcome(folder: Path, directory: Path) -> Outcome:
-    group = folder.parent.relative_to(directory).as_posix() if folder != directory else "."
+    within = folder.parent.relative_to(directory) if folder != directory else Path()
+    group = within.as_posix() if within.parts else directory.resolve().name
     try:
         case = load(folder)
     except ConfigurationError as error:

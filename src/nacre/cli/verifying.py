@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``nacre verify`` does, however its command line was read."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from nacre.appraisal.appraise import accept
+from nacre.appraisal.bindings import Binding
+from nacre.appraisal.policy import Policy
+from nacre.appraisal.release import Release
+from nacre.appraisal.result import Result
+from nacre.appraisal.verdict import Verdict
+from nacre.checks import Check, skipped
+from nacre.cli import inputs, render, terminal
+from nacre.cli.exits import Exit
+from nacre.cli.failure import exit_of
+from nacre.endorsers.verifier import UNAVAILABLE, Verifier
+from nacre.errors import AppraisalError, ConfigurationError
+from nacre.platforms.base import Claims
+
+if TYPE_CHECKING:
+    from nacre.cli.whynot import WhyNot
+    from nacre.endorsers.endorser import Endorser
+    from nacre.platforms.base import Endorsements
+
+__all__ = ["Request", "run"]
+
+#: Seconds for which an EAR speaks.
+_EAR_LIFETIME = 300
+_SCHEMES = ("https://", "http://")
+_VERDICTS = {
+    Verdict.VERIFIED: Exit.ACCEPTED,
+    Verdict.WARNING: Exit.WARNING,
+    Verdict.INCOMPLETE: Exit.INCOMPLETE,
+    Verdict.REJECTED: Exit.REJECTED,
+}
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A command line; the fields are those of :data:`nacre.cli.options.VERIFY`."""
+
+    evidence: str
+    policy: str | None = None
+    nonce: str | None = None
+    identity: str | None = None
+    at: str | None = None
+    endorsements: str | None = None
+    offline: bool = False
+    json: bool = False
+    ear: bool = False
+    ear_key: str | None = None
+    why_not: str | None = None
+    quiet: int = 0
+    verbose: int = 0
+
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> "Request":
+        """Make a request of parsed options."""
+        return msgspec.convert(values, cls)
+
+
+class _Served:
+    """Says of evidence that came from a URL what is missing: anybody could have served it."""
+
+    required = ("channel",)
+
+    def __init__(self, url: str) -> None:
+        self._check = skipped("channel", "channel-not-attested", url=url)
+
+    def checks(self, claims: Claims, release: Release | None, *, at: int) -> Iterable[Check]:
+        """Skip the one check."""
+        del claims, release, at
+        return (self._check,)
+
+
+def run(request: Request) -> int:
+    """Verify, write what came of it, and return the exit status."""
+    _refuse_contradictions(request)
+    policy = Policy.default() if request.policy is None else Policy.load(request.policy)
+    served = request.evidence.startswith(_SCHEMES)
+    verifier = Verifier(
+        policy,
+        endorsements=_endorsements(request),
+        sources=(_Served(request.evidence),) if served else (),
+    )
+    at = None if request.at is None else inputs.time(request.at)
+    binding = _binding(request)
+    evidence = _evidence(request.evidence, served=served)
+    result = verifier.appraise(evidence, binding=binding, at=at)
+    try:
+        accept(result, policy)
+        accepted = True
+    except AppraisalError:
+        accepted = False
+    _write(request, evidence, result, accepted=accepted)
+    return _status(result, accepted=accepted)
+
+
+def _refuse_contradictions(request: Request) -> None:
+    for one, other in (("json", "ear"), ("quiet", "verbose")):
+        if getattr(request, one) and getattr(request, other):
+            raise ConfigurationError("options-contradict", one=f"--{one}", other=f"--{other}")
+    for one, needed in (("ear", "ear_key"), ("ear_key", "ear"), ("identity", "nonce")):
+        if getattr(request, one) and not getattr(request, needed):
+            raise ConfigurationError(
+                "option-missing", one=f"--{one}".replace("_", "-"), other=f"--{needed}".replace("_", "-")
+            )
+
+
+def _endorsements(request: Request) -> "Endorsements | Endorser | None":
+    if request.endorsements is not None:
+        from nacre.endorsers import bundle  # noqa: PLC0415 (each start loads only what it uses)
+
+        return bundle.load(request.endorsements)
+    if request.offline:
+        from nacre.endorsers.collector import Collector  # noqa: PLC0415
+
+        return Collector(offline=True)
+    return None
+
+
+def _binding(request: Request) -> Binding | None:
+    if request.nonce is None:
+        return None
+    identity = b"" if request.identity is None else inputs.document(request.identity)
+    return Binding.nonce(inputs.nonce(request.nonce), identity=identity)
+
+
+def _evidence(name: str, *, served: bool) -> bytes:
+    if not served:
+        return inputs.evidence(name)
+    from nacre.endorsers.fetch import fetch_evidence  # noqa: PLC0415 (loads an HTTP client)
+
+    return fetch_evidence(name)
+
+
+def _status(result: Result, *, accepted: bool) -> int:
+    if accepted:
+        return Exit.ACCEPTED
+    if result.error is not None:
+        return exit_of(result.error)
+    if result.verdict is Verdict.INCOMPLETE and result.check(UNAVAILABLE) is not None:
+        return Exit.UNAVAILABLE
+    # A verdict that the policy does not accept never ends in 0.
+    return _VERDICTS[result.verdict] or Exit.REJECTED
+
+
+def _write(request: Request, evidence: bytes, result: Result, *, accepted: bool) -> None:
+    why = None
+    if request.why_not is not None:
+        from nacre.cli import whynot  # noqa: PLC0415
+
+        why = whynot.examine(evidence, result, older=request.why_not, bundle=request.endorsements is not None)
+    if request.json:
+        _write_json(result, why)
+        return
+    if request.ear and request.ear_key is not None:
+        terminal.out([_ear(result, request.ear_key)])
+        return
+    style, columns = terminal.style(sys.stdout), terminal.width(sys.stdout)
+    if request.quiet:
+        terminal.out([render.headline(result, accepted=accepted, style=style)][request.quiet - 1 :])
+        return
+    lines = render.result_lines(
+        result,
+        accepted=accepted,
+        as_of=request.at is not None,
+        verbose=request.verbose > 0,
+        style=style,
+        columns=columns,
+    )
+    terminal.out(lines if why is None else (*lines, "", *why.lines(style, columns)))
+
+
+def _write_json(result: Result, why: "WhyNot | None") -> None:
+    from nacre.appraisal.report import report, to_json  # noqa: PLC0415 (each start loads only what it uses)
+
+    if why is None:
+        terminal.out([to_json(result).decode()])
+        return
+    whole = msgspec.to_builtins(report(result)) | {"why_not": msgspec.to_builtins(why)}
+    terminal.out([msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()])
+
+
+def _ear(result: Result, key_file: str) -> str:
+    from importlib.metadata import version  # noqa: PLC0415 (only to sign)
+
+    from nacre.appraisal.ear import signed_ear  # noqa: PLC0415
+    from nacre.cli.signing import private_key  # noqa: PLC0415
+
+    return signed_ear(
+        result,
+        key=private_key(key_file),
+        issued_at=result.at,
+        developer="nacre",
+        build=version("nacre"),
+        lifetime=_EAR_LIFETIME,
+    )
