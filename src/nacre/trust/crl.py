@@ -11,11 +11,19 @@ from typing import Final
 import msgspec
 
 from nacre.errors import MalformedEvidence, VerificationError
-from nacre.trust import der as asn1
 from nacre.trust import oids, pem
+from nacre.trust.der import CONTEXT_0, INTEGER, SEQUENCE, element, finish, integer, naming, seconds, whole
 from nacre.trust.path import check_crl_issuer
 from nacre.trust.signatures import Key, Signatures
-from nacre.trust.x509 import MAX_SERIAL_SIZE, Certificate, Extensions, algorithm, extensions
+from nacre.trust.x509 import (
+    MAX_SERIAL_SIZE,
+    Certificate,
+    Extensions,
+    algorithm,
+    extensions,
+    outer_signature,
+    serial_number,
+)
 
 __all__ = ["MAX_CRL_SIZE", "MAX_ENTRIES", "Crl", "check_crl", "check_crl_current", "parse_crl"]
 
@@ -23,6 +31,10 @@ __all__ = ["MAX_CRL_SIZE", "MAX_ENTRIES", "Crl", "check_crl", "check_crl_current
 MAX_CRL_SIZE: Final = 1024 * 1024
 #: Lists with more entries are not read.
 MAX_ENTRIES: Final = 10_000
+
+_SMALLEST_ENTRY = 20  # a serial number of one byte and a UTCTime
+_SHORT = 129  # entries that are not longer have a length of one byte
+_SIGN = 0x80
 
 _VERSION_2 = b"\x02\x01\x01"
 _REMOVE_FROM_CRL = b"\x0a\x01\x08"  # a reason that only delta lists may give
@@ -71,7 +83,7 @@ def parse_crl(data: bytes) -> Crl:
     try:
         return _crl(der)
     except MalformedEvidence as error:
-        raise asn1.naming(error, "CRL") from None
+        raise naming(error, "CRL") from None
 
 
 def check_crl(crl: Crl, *, issuer: Certificate, key: Key, signatures: Signatures, check: str) -> None:
@@ -130,87 +142,101 @@ def _unwrapped(data: bytes) -> bytes:
 
 
 def _crl(der: bytes) -> Crl:
-    element = asn1.element
-    outer, end = asn1.whole(der, asn1.SEQUENCE)
-    at, tbs_end = element(der, outer, end, asn1.SEQUENCE)
+    outer, end = whole(der, SEQUENCE)
+    at, tbs_end = element(der, outer, end, SEQUENCE)
     if der[at : at + 3] != _VERSION_2:
-        raise MalformedEvidence("crl-version", what="CRL", actual=der[at : at + 3], offset=at)
+        raise MalformedEvidence("crl-version", what="DER", actual=der[at : at + 3], offset=at)
     inner = at + 3
     oid, parameters, at = algorithm(der, inner, tbs_end)
-    inner_algorithm = der[inner:at]
-    start, at_name = at, at
-    _, at = element(der, start, tbs_end, asn1.SEQUENCE)
-    issuer = der[at_name:at]
-    this_update, at = asn1.seconds(der, at, tbs_end)
-    next_update, at = asn1.seconds(der, at, tbs_end)
+    issuer = at
+    _, stop = element(der, issuer, tbs_end, SEQUENCE)
+    this_update, at = seconds(der, stop, tbs_end)
+    next_update, at = seconds(der, at, tbs_end)
     revoked: frozenset[int] = frozenset()
-    if der[at : at + 1] == b"\x30":
-        start, at = element(der, at, tbs_end, asn1.SEQUENCE)
+    if der.startswith(b"\x30", at):
+        start, at = element(der, at, tbs_end, SEQUENCE)
         revoked = _revoked(der, start, at)
-    start, stop = element(der, at, tbs_end, asn1.CONTEXT_0)
-    asn1.finish(stop, tbs_end)
-    number = _number(extensions(der, start, stop))
-    at = tbs_end + len(inner_algorithm)
-    if der[tbs_end:at] != inner_algorithm:
-        raise MalformedEvidence(
-            "algorithm-mismatch", what="CRL", expected=inner_algorithm, actual=der[tbs_end:at], offset=tbs_end
-        )
-    start, stop = element(der, at, end, asn1.BIT_STRING)
-    asn1.finish(stop, end)
-    signature = asn1.bits(der, start, stop)
+    start, after = element(der, at, tbs_end, CONTEXT_0)
+    finish(after, tbs_end)
+    number = _number(extensions(der, start, after))
     return Crl(
-        der, der[outer:tbs_end], issuer, this_update, next_update, number, revoked, oid, parameters, signature
+        der,
+        der[outer:tbs_end],
+        der[issuer:stop],
+        this_update,
+        next_update,
+        number,
+        revoked,
+        oid,
+        parameters,
+        outer_signature(der, tbs_end, end, der[inner:issuer]),
     )
 
 
 def _revoked(der: bytes, at: int, end: int) -> frozenset[int]:
+    """Read the entries between ``at`` and ``end``: the serial numbers of what was revoked."""
     if at == end:
-        raise MalformedEvidence("der-value", what="CRL", expected="no empty list", actual=b"", offset=at)
-    element = asn1.element
-    serials = set()
-    rests: set[bytes] = set()  # dates and reasons repeat, so each distinct one is checked once
-    count = 0
-    while at < end:
-        start, stop = element(der, at, end, asn1.SEQUENCE)
-        start, at = element(der, start, stop, asn1.INTEGER)
-        if at - start > MAX_SERIAL_SIZE:
-            raise MalformedEvidence("serial-number", what="CRL", actual=der[start:at], offset=start)
-        serials.add(asn1.integer(der, start, at))
-        rest = der[at:stop]
-        if rest not in rests:
-            _check_entry(der, at, stop)
-            rests.add(rest)
+        raise MalformedEvidence("der-value", what="DER", expected="an entry", actual=b"", offset=at)
+    serials: list[int] = []
+    rest = b""
+    rests: set[bytes] = set()  # dates and reasons repeat, so each distinct pair is checked once
+    while at != end:
+        if end - at < _SMALLEST_ENTRY:
+            raise MalformedEvidence(
+                "truncated", what="DER", expected=_SMALLEST_ENTRY, actual=end - at, offset=at
+            )
+        # Nearly all entries have lengths of one byte.
+        start = at + 4
+        mark = start + der[at + 3]
+        stop = at + 2 + der[at + 1]
+        if (
+            start < mark <= stop <= end
+            and stop - at <= _SHORT
+            and mark - start <= MAX_SERIAL_SIZE
+            and (0 < der[start] < _SIGN or der[start] == 0 and der[start + 1] >= _SIGN and mark > start + 1)
+            and der[at] == SEQUENCE
+            and der[at + 2] == INTEGER
+        ):
+            serials.append(int.from_bytes(der[start:mark], "big"))
+        else:
+            start, stop = element(der, at, end, SEQUENCE)
+            start, mark = element(der, start, stop, INTEGER)
+            serials.append(serial_number(der, start, mark))
         at = stop
-        count += 1
-        if count > MAX_ENTRIES:
-            raise MalformedEvidence("too-many", what="CRL", name="entries", expected=MAX_ENTRIES)
+        if not der.startswith(rest, mark) or at - mark != len(rest):
+            rest = der[mark:at]
+            if rest not in rests:
+                _check_entry(der, mark, at)
+                rests.add(rest)
+        if len(serials) > MAX_ENTRIES:
+            raise MalformedEvidence("too-many", what="DER", name="entries", expected=MAX_ENTRIES)
     return frozenset(serials)
 
 
 def _check_entry(der: bytes, at: int, end: int) -> None:
-    _, at = asn1.seconds(der, at, end)
+    _, at = seconds(der, at, end)
     if at == end:
         return
     found = extensions(der, at, end)
     _refuse_critical(found)
     if oids.CERTIFICATE_ISSUER in found:
-        raise MalformedEvidence("crl-kind", what="CRL", actual="an indirect list", offset=at)
+        raise MalformedEvidence("crl-kind", what="DER", actual="an indirect list", offset=at)
     if found.get(oids.CRL_REASON, (False, b""))[1] == _REMOVE_FROM_CRL:
-        raise MalformedEvidence("crl-kind", what="CRL", actual="a delta list", offset=at)
+        raise MalformedEvidence("crl-kind", what="DER", actual="a delta list", offset=at)
 
 
 def _number(found: Extensions) -> int | None:
     for oid in _NOT_COMPLETE:
         if oid in found:
-            raise MalformedEvidence("crl-kind", what="CRL", actual=f"a partial list ({oids.dotted(oid)})")
+            raise MalformedEvidence("crl-kind", what="DER", actual=f"a partial list ({oids.dotted(oid)})")
     _refuse_critical(found)
     entry = found.get(oids.CRL_NUMBER)
     if entry is None:
         return None
-    return asn1.integer(entry[1], *asn1.whole(entry[1], asn1.INTEGER))
+    return integer(entry[1], *whole(entry[1], INTEGER))
 
 
 def _refuse_critical(found: Extensions) -> None:
     for oid, (critical, _) in found.items():
         if critical:
-            raise MalformedEvidence("critical-extension", what="CRL", actual=oids.dotted(oid))
+            raise MalformedEvidence("critical-extension", what="DER", actual=oids.dotted(oid))

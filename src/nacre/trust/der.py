@@ -8,6 +8,8 @@ naming each element of its grammar, so depth is bounded by the grammar, not by t
 Errors call the input ``DER``; readers of a known object put its own name there with :func:`naming`.
 """
 
+from struct import Struct
+from struct import error as StructError  # noqa: N812 (an exception that is spelled like a function)
 from typing import Final
 
 from nacre.errors import MalformedEvidence
@@ -18,14 +20,12 @@ __all__ = [
     "CONTEXT_0",
     "CONTEXT_3",
     "ENUMERATED",
-    "GENERALIZED_TIME",
     "INTEGER",
     "NULL",
     "OCTET_STRING",
     "OID",
     "SEQUENCE",
     "SET",
-    "UTC_TIME",
     "bits",
     "boolean",
     "element",
@@ -34,6 +34,7 @@ __all__ = [
     "naming",
     "seconds",
     "tagged",
+    "unsigned",
     "whole",
 ]
 
@@ -44,22 +45,45 @@ OCTET_STRING: Final = 0x04
 NULL: Final = 0x05
 OID: Final = 0x06
 ENUMERATED: Final = 0x0A
-UTC_TIME: Final = 0x17
-GENERALIZED_TIME: Final = 0x18
 SEQUENCE: Final = 0x30
 SET: Final = 0x31
 CONTEXT_0: Final = 0xA0  # [0], constructed
 CONTEXT_3: Final = 0xA3  # [3], constructed
 
-_LONG_FORM = 0x80
-_LENGTH_BYTES = 3  # lengths up to 16 MiB; every reader has a smaller limit of its own
+_LONG_FORM = 0x80  # lengths up to three bytes, 16 MiB: every reader has a smaller limit of its own
 _HIGH_TAG = 0x1F
+_SIGN = 0x80
 
-_PIVOT = 50  # RFC 5280, 4.1.2.5.1: two-digit years from 50 are of the twentieth century
-_MONTH_DAYS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_DAYS_BEFORE_MONTH = (0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
-_EPOCH_DAYS = 719162  # from 0001-01-01 to 1970-01-01
-_FEBRUARY = 2
+_DAY = 86_400
+_EPOCH_DAYS = 719_162  # from 0001-01-01 to 1970-01-01
+_PIVOT = 50  # RFC 5280, 4.1.2.5.1: two-digit years from 50 on are of the twentieth century
+_TWO = {b"%02d" % number: number for number in range(100)}
+_SIXTY = {b"%02d" % number: number for number in range(60)}
+_HOURS = {b"%02d" % number: number * 3600 for number in range(24)}
+_COMMON_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_LEAP_DAYS = (31, 29, *_COMMON_DAYS[2:])
+
+
+def _months(days: tuple[int, ...]) -> dict[bytes, tuple[int, int]]:
+    """Month to the days of the year before its first, less one, and its own days."""
+    return {b"%02d" % (month + 1): (sum(days[:month]) - 1, days[month]) for month in range(12)}
+
+
+_COMMON_MONTHS = _months(_COMMON_DAYS)
+_LEAP_MONTHS = _months(_LEAP_DAYS)
+
+
+def _year(year: int) -> tuple[int, dict[bytes, tuple[int, int]]]:
+    """Unix seconds at which a year begins, and its months."""
+    before = year - 1
+    days = before * 365 + before // 4 - before // 100 + before // 400 - _EPOCH_DAYS
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return days * _DAY, _LEAP_MONTHS if leap else _COMMON_MONTHS
+
+
+_YEARS = {text: _year(two + (1900 if two >= _PIVOT else 2000)) for text, two in _TWO.items()}
+# Tag to layout: length, year, month, day, hour, minute, second, zone.
+_TIMES = {0x17: Struct("xB2s2s2s2s2s2sc"), 0x18: Struct("xB4s2s2s2s2s2sc")}
 
 
 def naming(error: MalformedEvidence, what: str) -> MalformedEvidence:
@@ -80,11 +104,22 @@ def element(data: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
         if data[at] != tag:
             raise MalformedEvidence("der-tag", what="DER", expected=tag, actual=data[at], offset=at)
         size = data[at + 1]
+        start = at + 2
+        if size >= _LONG_FORM:
+            # Minimal: no long form for what fits a shorter one; 80 alone is the indefinite form.
+            if size == _LONG_FORM + 2 and data[start]:
+                size = data[start] << 8 | data[start + 1]
+                start += 2
+            elif size == _LONG_FORM + 1 and data[start] >= _LONG_FORM:
+                size = data[start]
+                start += 1
+            elif size == _LONG_FORM + 3 and data[start]:
+                size = data[start] << 16 | data[start + 1] << 8 | data[start + 2]
+                start += 3
+            else:
+                raise MalformedEvidence("der-length", what="DER", actual=data[at + 1 : at + 6], offset=at + 1)
     except IndexError:
         raise _short(2, at, end) from None
-    start = at + 2
-    if size >= _LONG_FORM:
-        start, size = _long_length(data, start, size)
     stop = start + size
     if stop > end:
         raise _short(size, start, end)
@@ -137,10 +172,23 @@ def integer(data: bytes, start: int, stop: int) -> int:
     Raises:
         MalformedEvidence: ``der-value``.
     """
-    content = data[start:stop]
-    if not content or (len(content) > 1 and (content[0], content[1] >> 7) in ((0, 0), (0xFF, 1))):
-        raise _value("an integer", start, content)
-    return int.from_bytes(content, "big", signed=True)
+    size = stop - start
+    # Minimal: the first nine bits are not all the same.
+    if size < 1 or (size > 1 and data[start] == (0xFF if data[start + 1] >= _SIGN else 0)):
+        raise _value("an integer", start, data[start:stop])
+    return int.from_bytes(data[start:stop], "big", signed=True)
+
+
+def unsigned(data: bytes, start: int, stop: int) -> int:
+    """Decode the content of an INTEGER that is not negative.
+
+    Raises:
+        MalformedEvidence: ``der-value``.
+    """
+    value = integer(data, start, stop)
+    if value < 0:
+        raise _value("an integer that is not negative", start, data[start:stop])
+    return value
 
 
 def boolean(data: bytes, start: int, stop: int) -> bool:
@@ -178,39 +226,28 @@ def seconds(data: bytes, at: int, end: int) -> tuple[int, int]:
         Unix seconds, and where the element stops.
 
     Raises:
-        MalformedEvidence: ``der-tag``, ``der-length``, ``truncated`` or ``der-value``.
+        MalformedEvidence: ``der-tag``, ``truncated`` or ``der-value``.
     """
-    tag = UTC_TIME if data[at : at + 1] == b"\x17" else GENERALIZED_TIME
-    start, stop = element(data, at, end, tag)
-    digits = data[start : stop - 1]
-    if len(digits) != (12 if tag == UTC_TIME else 14) or data[stop - 1] != ord("Z") or not digits.isdigit():
-        raise _value("a time", start, data[start:stop])
-    rest, second = divmod(int(digits), 100)
-    rest, minute = divmod(rest, 100)
-    rest, hour = divmod(rest, 100)
-    rest, day = divmod(rest, 100)
-    year, month = divmod(rest, 100)
-    if tag == UTC_TIME:
-        year += 1900 if year >= _PIVOT else 2000
-    if second > 59 or minute > 59 or hour > 23 or not 1 <= month <= 12 or not year:  # noqa: PLR2004 (a clock)
-        raise _value("a time", start, data[start:stop])
-    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    if not 1 <= day <= _MONTH_DAYS[month] or (month == _FEBRUARY and day == _MONTH_DAYS[2] and not leap):
-        raise _value("a time", start, data[start:stop])
-    before = year - 1
-    days = before * 365 + before // 4 - before // 100 + before // 400 - _EPOCH_DAYS
-    days += _DAYS_BEFORE_MONTH[month] + day - 1 + (leap and month > _FEBRUARY)
-    return ((days * 24 + hour) * 60 + minute) * 60 + second, stop
-
-
-def _long_length(data: bytes, start: int, first: int) -> tuple[int, int]:
-    count = first - _LONG_FORM
-    stop = start + count
-    size = int.from_bytes(data[start:stop], "big")
-    # Minimal: no long form for what fits the short one, no leading zero; 80 alone is the indefinite form.
-    if not 1 <= count <= _LENGTH_BYTES or size < _LONG_FORM or size >> 8 * (count - 1) == 0:
-        raise MalformedEvidence("der-length", what="DER", offset=start - 1, actual=data[start - 1 : stop][:8])
-    return stop, size
+    try:
+        layout = _TIMES[data[at]]
+        size, year, month, day, hour, minute, second, zone = layout.unpack_from(data, at)
+    except (IndexError, KeyError, StructError):
+        raise MalformedEvidence(
+            "der-tag", what="DER", expected="a time", actual=data[at : at + 2], offset=at
+        ) from None
+    stop = at + layout.size
+    if stop > end:
+        raise _short(layout.size, at, end)
+    try:
+        january, months = _YEARS.get(year) or _year(_TWO[year[:2]] * 100 + _TWO[year[2:]])
+        first, days = months[month]
+        date = _TWO[day]
+        if size == layout.size - 2 and zone == b"Z" and 0 < date <= days:
+            into_year = (first + date) * _DAY + _HOURS[hour] + _SIXTY[minute] * 60 + _SIXTY[second]
+            return january + into_year, stop
+    except KeyError:
+        pass  # no digits, or no such month, hour, minute or second
+    raise _value("a time", at, data[at:stop])
 
 
 def _short(size: int, at: int, end: int) -> MalformedEvidence:

@@ -28,9 +28,27 @@ from typing import Final
 import msgspec
 
 from nacre.errors import MalformedEvidence
-from nacre.trust import der as asn1
 from nacre.trust import oids
 from nacre.trust.anchors import Anchor
+from nacre.trust.der import (
+    BIT_STRING,
+    BOOLEAN,
+    CONTEXT_3,
+    INTEGER,
+    OCTET_STRING,
+    OID,
+    SEQUENCE,
+    SET,
+    bits,
+    boolean,
+    element,
+    finish,
+    naming,
+    seconds,
+    tagged,
+    unsigned,
+    whole,
+)
 
 __all__ = [
     "CRL_SIGN",
@@ -43,15 +61,18 @@ __all__ = [
     "Extensions",
     "algorithm",
     "anchor_certificate",
+    "common_name_of",
     "extensions",
+    "outer_signature",
     "parse_certificate",
+    "serial_number",
 ]
 
 #: Larger certificates are not read. The largest real one (RA-TLS with a whole quote inside) has 10 KiB.
 MAX_CERTIFICATE_SIZE: Final = 16 * 1024
-#: More extensions are not read. AMD's have 11.
+#: More extensions are not read. AMD's certificates have 11.
 MAX_EXTENSIONS: Final = 32
-#: Longer serial numbers are not read: 20 octets (RFC 5280, 4.1.2.2) and the sign octet some writers add.
+#: Longer serial numbers are not read: 20 octets (RFC 5280, 4.1.2.2) and the one that keeps them positive.
 MAX_SERIAL_SIZE: Final = 21
 
 #: Bits of ``Certificate.key_usage``: bit n of RFC 5280's KeyUsage is 1 << n.
@@ -61,7 +82,16 @@ CRL_SIGN: Final = 1 << 6
 
 _VERSION_3 = b"\xa0\x03\x02\x01\x02"
 _NULL = b"\x05\x00"
-_ECDSA = frozenset({oids.ECDSA_SHA256, oids.ECDSA_SHA384})
+_CRITICAL = b"\x01\x01\xff\x04"  # a BOOLEAN that is true, then an OCTET STRING
+_SHORT = 0x80  # lengths below are one byte
+_SIGN = 0x80
+_KEY_USAGE_BYTES = 2  # nine bits are defined
+
+_ECDSA = (oids.ECDSA_SHA256, oids.ECDSA_SHA384)
+# The usual AlgorithmIdentifiers, whole.
+_PLAIN_ALGORITHMS = tuple((bytes((SEQUENCE, len(oid) + 2, OID, len(oid))) + oid, oid) for oid in _ECDSA)
+
+# UTF8String, PrintableString, TeletexString, IA5String.
 _TEXT_ENCODINGS = {0x0C: "utf-8", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii"}
 
 Extensions = dict[bytes, tuple[bool, bytes]]
@@ -106,7 +136,7 @@ class Certificate(msgspec.Struct, frozen=True, gc=False):
     @property
     def common_name(self) -> str:
         """The subject's common name; empty unless the name is well-formed and has exactly one."""
-        return _common_name(self.subject)
+        return common_name_of(self.subject)
 
     @property
     def is_ca(self) -> bool:
@@ -115,7 +145,7 @@ class Certificate(msgspec.Struct, frozen=True, gc=False):
         Raises:
             MalformedEvidence: The extension is malformed.
         """
-        return self._basic_constraints()[0]
+        return _constraints(self.extensions)[0]
 
     @property
     def path_length(self) -> int | None:
@@ -124,7 +154,7 @@ class Certificate(msgspec.Struct, frozen=True, gc=False):
         Raises:
             MalformedEvidence: The extension is malformed.
         """
-        return self._basic_constraints()[1]
+        return _constraints(self.extensions)[1]
 
     @property
     def key_usage(self) -> int | None:
@@ -133,22 +163,7 @@ class Certificate(msgspec.Struct, frozen=True, gc=False):
         Raises:
             MalformedEvidence: The extension is malformed.
         """
-        entry = self.extensions.get(oids.KEY_USAGE)
-        if entry is None:
-            return None
-        try:
-            return _named_bits(entry[1])
-        except MalformedEvidence as error:
-            raise asn1.naming(error, "keyUsage") from None
-
-    def _basic_constraints(self) -> tuple[bool, int | None]:
-        entry = self.extensions.get(oids.BASIC_CONSTRAINTS)
-        if entry is None:
-            return False, None
-        try:
-            return _basic_constraints(entry[1])
-        except MalformedEvidence as error:
-            raise asn1.naming(error, "basicConstraints") from None
+        return _key_usage(self.extensions)
 
 
 def parse_certificate(der: bytes) -> Certificate:
@@ -164,7 +179,7 @@ def parse_certificate(der: bytes) -> Certificate:
     try:
         return _certificate(der)
     except MalformedEvidence as error:
-        raise asn1.naming(error, "certificate") from None
+        raise naming(error, "certificate") from None
 
 
 @functools.lru_cache(maxsize=32)
@@ -177,6 +192,15 @@ def anchor_certificate(anchor: Anchor) -> Certificate:
     return parse_certificate(anchor.der)
 
 
+def common_name_of(name: bytes) -> str:
+    """Return the common name of a Name, DER; empty unless it is well-formed and has exactly one."""
+    try:
+        names = _texts(name, oids.COMMON_NAME)
+    except (MalformedEvidence, UnicodeDecodeError):
+        return ""
+    return names[0] if len(names) == 1 else ""
+
+
 def algorithm(der: bytes, at: int, end: int) -> tuple[bytes, bytes, int]:
     """Read an AlgorithmIdentifier.
 
@@ -186,15 +210,18 @@ def algorithm(der: bytes, at: int, end: int) -> tuple[bytes, bytes, int]:
     Raises:
         MalformedEvidence: It is malformed, or an ECDSA algorithm has parameters other than NULL.
     """
-    start, stop = asn1.element(der, at, end, asn1.SEQUENCE)
-    start, at = asn1.element(der, start, stop, asn1.OID)
+    for known, oid in _PLAIN_ALGORITHMS:
+        if der.startswith(known, at, end):
+            return oid, b"", at + len(known)
+    start, stop = element(der, at, end, SEQUENCE)
+    start, at = element(der, start, stop, OID)
     oid = der[start:at]
     if at == stop:
         return oid, b"", stop
-    asn1.finish(asn1.tagged(der, at, stop)[2], stop)
+    finish(tagged(der, at, stop)[2], stop)
     parameters = der[at:stop]
     if oid in _ECDSA and parameters != _NULL:  # rule ecdsa-null-parameters
-        raise MalformedEvidence("algorithm-parameters", what="certificate", actual=parameters, offset=at)
+        raise MalformedEvidence("algorithm-parameters", what="DER", actual=parameters, offset=at)
     return oid, parameters, stop
 
 
@@ -207,153 +234,178 @@ def extensions(der: bytes, at: int, end: int) -> Extensions:
     Raises:
         MalformedEvidence: It is malformed, empty, too long, or has an extension twice.
     """
-    at, stop = asn1.element(der, at, end, asn1.SEQUENCE)
-    asn1.finish(stop, end)
+    at, stop = element(der, at, end, SEQUENCE)
+    finish(stop, end)
+    if at == end:
+        raise MalformedEvidence("der-value", what="DER", expected="an extension", actual=b"", offset=at)
     found: Extensions = {}
-    while True:
-        at, next_at = asn1.element(der, at, end, asn1.SEQUENCE)
-        start, at = asn1.element(der, at, next_at, asn1.OID)
-        oid = der[start:at]
-        critical = False
-        if der[at : at + 1] == b"\x01":
-            start, at = asn1.element(der, at, next_at, asn1.BOOLEAN)
-            critical = asn1.boolean(der, start, at)
-            if not critical:  # DER leaves out what is the default
-                raise MalformedEvidence(
-                    "der-value", what="DER", expected="no default value", actual=b"\0", offset=start
-                )
-        start, at = asn1.element(der, at, next_at, asn1.OCTET_STRING)
-        if at != next_at:
-            asn1.finish(at, next_at)
-        if oid in found:
-            raise MalformedEvidence("duplicate-extension", what="DER", actual=oids.dotted(oid), offset=at)
-        found[oid] = critical, der[start:at]
-        if at == end:
-            return found
-        if len(found) == MAX_EXTENSIONS:
-            raise MalformedEvidence("too-many", what="DER", name="extensions", expected=MAX_EXTENSIONS)
+    try:
+        while at != end:
+            # Nearly all extensions are shorter than 128 bytes. Those are read in one pass that makes sure of
+            # the same things: the tags, lengths of one byte, and that the value ends the extension.
+            mark = at + 4 + der[at + 3]
+            critical = der[mark] != OCTET_STRING
+            start = mark + 5 if critical else mark + 2
+            stop = start + der[start - 1]
+            if (
+                der[at + 1] == stop - at - 2 < _SHORT
+                and stop <= end
+                and der[at] == SEQUENCE
+                and der[at + 2] == OID
+                and (not critical or der.startswith(_CRITICAL, mark))
+            ):
+                oid = der[at + 4 : mark]
+            else:
+                oid, critical, start, stop = _extension(der, at, end)
+            if oid in found:
+                raise MalformedEvidence("duplicate-extension", what="DER", actual=oids.dotted(oid), offset=at)
+            found[oid] = critical, der[start:stop]
+            at = stop
+    except IndexError:
+        raise MalformedEvidence(
+            "der-value", what="DER", expected="an extension", actual=der[at : min(end, at + 32)], offset=at
+        ) from None
+    if len(found) > MAX_EXTENSIONS:
+        raise MalformedEvidence("too-many", what="DER", name="extensions", expected=MAX_EXTENSIONS)
+    return found
+
+
+def outer_signature(der: bytes, at: int, end: int, inner: bytes) -> bytes:
+    """Read what follows the signed part: the algorithm, same as the ``inner`` one, and the signature.
+
+    Raises:
+        MalformedEvidence: ``algorithm-mismatch``, or it is malformed.
+    """
+    after = at + len(inner)
+    if not der.startswith(inner, at):
+        raise MalformedEvidence(
+            "algorithm-mismatch", what="DER", expected=inner, actual=der[at:after], offset=at
+        )
+    start, stop = element(der, after, end, BIT_STRING)
+    finish(stop, end)
+    return bits(der, start, stop)
+
+
+def serial_number(der: bytes, start: int, stop: int) -> int:
+    """Decode the content of a serial number.
+
+    Raises:
+        MalformedEvidence: ``serial-number`` if it is negative or too long, or ``der-value``.
+    """
+    if stop - start > MAX_SERIAL_SIZE or (start < stop and der[start] >= _SIGN):  # rule serial-zero
+        raise MalformedEvidence("serial-number", what="DER", actual=der[start:stop][:32], offset=start)
+    return unsigned(der, start, stop)
 
 
 def _certificate(der: bytes) -> Certificate:
-    element = asn1.element
-    end = len(der)
-    outer, stop = element(der, 0, end, asn1.SEQUENCE)
-    if stop != end:
-        asn1.finish(stop, end)
-    at, tbs_end = element(der, outer, end, asn1.SEQUENCE)
-    if der[at : at + 5] != _VERSION_3:
-        raise MalformedEvidence("certificate-version", what="certificate", actual=der[at : at + 5], offset=at)
-    start, at = element(der, at + 5, tbs_end, asn1.INTEGER)
-    serial = _serial(der, start, at)
-    inner = at
-    oid, parameters, at = algorithm(der, at, tbs_end)
-    inner_algorithm = der[inner:at]
-    issuer = at
-    _, at = element(der, at, tbs_end, asn1.SEQUENCE)
-    issuer_name = der[issuer:at]
-    start, validity_end = element(der, at, tbs_end, asn1.SEQUENCE)
-    not_before, start = asn1.seconds(der, start, validity_end)
-    not_after, start = asn1.seconds(der, start, validity_end)
-    if start != validity_end:
-        asn1.finish(start, validity_end)
-    _, at = element(der, validity_end, tbs_end, asn1.SEQUENCE)
-    subject = der[validity_end:at]
-    spki = at
-    _, at = element(der, at, tbs_end, asn1.SEQUENCE)
-    spki_der = der[spki:at]
-    start, stop = element(der, at, tbs_end, asn1.CONTEXT_3)
-    if stop != tbs_end:
-        asn1.finish(stop, tbs_end)
-    found = extensions(der, start, stop)
-    at = tbs_end + len(inner_algorithm)
-    if der[tbs_end:at] != inner_algorithm:
-        raise MalformedEvidence(
-            "algorithm-mismatch",
-            what="certificate",
-            expected=inner_algorithm,
-            actual=der[tbs_end:at],
-            offset=tbs_end,
-        )
-    start, stop = element(der, at, end, asn1.BIT_STRING)
-    if stop != end:
-        asn1.finish(stop, end)
+    outer, end = whole(der, SEQUENCE)
+    at, tbs_end = element(der, outer, end, SEQUENCE)
+    if not der.startswith(_VERSION_3, at):
+        raise MalformedEvidence("certificate-version", what="DER", actual=der[at : at + 5], offset=at)
+    start, inner = element(der, at + 5, tbs_end, INTEGER)
+    serial = serial_number(der, start, inner)
+    oid, parameters, issuer = algorithm(der, inner, tbs_end)
+    _, validity = element(der, issuer, tbs_end, SEQUENCE)
+    start, subject = element(der, validity, tbs_end, SEQUENCE)
+    not_before, start = seconds(der, start, subject)
+    not_after, start = seconds(der, start, subject)
+    finish(start, subject)
+    _, spki = element(der, subject, tbs_end, SEQUENCE)
+    _, rest = element(der, spki, tbs_end, SEQUENCE)
+    start, stop = element(der, rest, tbs_end, CONTEXT_3)
+    finish(stop, tbs_end)
     return Certificate(
         der,
         der[outer:tbs_end],
         serial,
-        issuer_name,
-        subject,
+        der[issuer:validity],
+        der[subject:spki],
         not_before,
         not_after,
-        spki_der,
+        der[spki:rest],
         oid,
         parameters,
-        asn1.bits(der, start, stop),
-        found,
+        outer_signature(der, tbs_end, end, der[inner:issuer]),
+        extensions(der, start, stop),
     )
 
 
-def _serial(der: bytes, start: int, stop: int) -> int:
-    serial = asn1.integer(der, start, stop)
-    if serial < 0 or stop - start > MAX_SERIAL_SIZE:  # rule serial-zero
-        raise MalformedEvidence("serial-number", what="certificate", actual=der[start:stop], offset=start)
-    return serial
+def _extension(der: bytes, at: int, end: int) -> tuple[bytes, bool, int, int]:
+    """Read one Extension of any length: OID, whether critical, where the value starts and stops."""
+    at, stop = element(der, at, end, SEQUENCE)
+    start, at = element(der, at, stop, OID)
+    oid = der[start:at]
+    critical = der.startswith(b"\x01", at)
+    if critical:
+        at = _true(der, at, stop)
+    start, at = element(der, at, stop, OCTET_STRING)
+    finish(at, stop)
+    return oid, critical, start, stop
 
 
-def _basic_constraints(value: bytes) -> tuple[bool, int | None]:
-    at, end = asn1.whole(value, asn1.SEQUENCE)
-    if at == end:
+def _true(der: bytes, at: int, end: int) -> int:
+    """Read a BOOLEAN DEFAULT FALSE that is there, so true; return where it stops."""
+    start, stop = element(der, at, end, BOOLEAN)
+    if not boolean(der, start, stop):
+        raise MalformedEvidence("der-value", what="DER", expected="true", actual=b"\0", offset=start)
+    return stop
+
+
+def _constraints(found: Extensions) -> tuple[bool, int | None]:
+    entry = found.get(oids.BASIC_CONSTRAINTS)
+    if entry is None:
         return False, None
-    start, at = asn1.element(value, at, end, asn1.BOOLEAN)
-    if not asn1.boolean(value, start, at):
-        raise MalformedEvidence(
-            "der-value", what="DER", expected="no default value", actual=b"\0", offset=start
-        )
-    if at == end:
-        return True, None
-    start, at = asn1.element(value, at, end, asn1.INTEGER)
-    asn1.finish(at, end)
-    length = asn1.integer(value, start, at)
-    if length < 0:
-        raise MalformedEvidence(
-            "der-value", what="DER", expected="a path length", actual=value[start:at], offset=start
-        )
-    return True, length
-
-
-def _named_bits(value: bytes) -> int:
-    start, stop = asn1.whole(value, asn1.BIT_STRING)
-    content = value[start + 1 : stop]
-    unused = value[start] if start < stop else 8
-    number = int.from_bytes(content, "big")
-    if unused > 7 or len(content) > 2 or (unused and (not content or number & (1 << unused) - 1)):
-        raise MalformedEvidence(
-            "der-value", what="DER", expected="named bits", actual=value[start:stop], offset=start
-        )
-    size = 8 * len(content)
-    return sum(1 << bit for bit in range(size) if number >> (size - 1 - bit) & 1)  # rule key-usage-padding
-
-
-def _common_name(name: bytes) -> str:
+    value = entry[1]
     try:
-        names = list(_attributes(name, oids.COMMON_NAME))
-    except (MalformedEvidence, UnicodeDecodeError):
-        return ""
-    return names[0] if len(names) == 1 else ""
+        at, end = whole(value, SEQUENCE)
+        if at == end:
+            return False, None
+        at = _true(value, at, end)
+        if at == end:
+            return True, None
+        start, stop = element(value, at, end, INTEGER)
+        finish(stop, end)
+        return True, unsigned(value, start, stop)
+    except MalformedEvidence as error:
+        raise naming(error, "basicConstraints") from None
 
 
-def _attributes(name: bytes, oid: bytes) -> list[str]:
+def _key_usage(found: Extensions) -> int | None:
+    entry = found.get(oids.KEY_USAGE)
+    if entry is None:
+        return None
+    value = entry[1]
+    try:
+        start, stop = whole(value, BIT_STRING)
+    except MalformedEvidence as error:
+        raise naming(error, "keyUsage") from None
+    size = stop - start - 1
+    padding = value[start] if size >= 0 else 8
+    number = int.from_bytes(value[start + 1 : stop], "big")
+    # Padding bits are zero and fewer than a byte; further zero bits are rule key-usage-padding.
+    if not 0 <= size <= _KEY_USAGE_BYTES or padding > 7 * (size > 0) or number & (1 << padding) - 1:
+        raise MalformedEvidence(
+            "der-value", what="keyUsage", expected="named bits", actual=value[start:stop], offset=start
+        )
+    return sum(1 << bit for bit in range(8 * size) if number >> (8 * size - 1 - bit) & 1)
+
+
+def _texts(name: bytes, oid: bytes) -> list[str]:
+    """Read a Name; the texts of its attributes of one type."""
     found = []
-    at, end = asn1.whole(name, asn1.SEQUENCE)
-    while at < end:
-        at, set_end = asn1.element(name, at, end, asn1.SET)
-        while at < set_end:
-            at, stop = asn1.element(name, at, set_end, asn1.SEQUENCE)
-            start, at = asn1.element(name, at, stop, asn1.OID)
+    at, end = whole(name, SEQUENCE)
+    while at != end:
+        at, last = element(name, at, end, SET)
+        while at != last:
+            at, stop = element(name, at, last, SEQUENCE)
+            start, at = element(name, at, stop, OID)
             kind = name[start:at]
-            tag, start, at = asn1.tagged(name, at, stop)
-            asn1.finish(at, stop)
+            tag, start, at = tagged(name, at, stop)
+            finish(at, stop)
             if kind == oid:
-                found.append(name[start:at].decode(_TEXT_ENCODINGS.get(tag, "utf-16-be")))
-        at = set_end
+                if tag not in _TEXT_ENCODINGS:
+                    raise MalformedEvidence(
+                        "der-tag", what="name", expected="a text", actual=tag, offset=start
+                    )
+                found.append(name[start:at].decode(_TEXT_ENCODINGS[tag]))
     return found
