@@ -125,6 +125,9 @@ def _claims(result: Result) -> Mapping[str, int]:
     if claims is None:
         if result.error is not None and result.error.code in _REVOKED:
             return {"instance-identity": _CONTRAINDICATED, "hardware": _CONTRAINDICATED}
+        if result.verdict is Verdict.INCOMPLETE:
+            # Not forged: a document without which nothing can be verified is missing.
+            return {"configuration": _ELEMENTS_UNAVAILABLE, "hardware": _UNKNOWN}
         return dict.fromkeys(CLAIMS, _NOT_AUTHENTIC)
     # Where nothing required is missing, what was skipped was not asked for.
     complete = result.verdict in (Verdict.VERIFIED, Verdict.WARNING)

@@ -19,26 +19,28 @@ class Verdict(StrEnum):
 
 
 _REJECTING = frozenset({Status.FAIL, Status.ERROR})
-_WARNING = frozenset({Status.WARN, Status.WAIVED})
 
 
-def conclude(checks: Iterable[Check], required: Iterable[str]) -> Verdict:
+def conclude(checks: Iterable[Check], required: frozenset[str]) -> Verdict:
     """Weigh checks.
 
     Any failure or error rejects. Else a required check that was skipped, or is not there at all, leaves
     the verdict incomplete. Else anything warned about or waived makes it a warning.
     """
-    missing = set(required)
+    made = set()
+    skipped = set()
     warned = False
     for check in checks:
         status = check.status
-        if status is Status.PASS:
-            missing.discard(check.id)
+        if status is Status.PASS or status is Status.NOT_APPLICABLE:
+            made.add(check.id)
         elif status in _REJECTING:
             return Verdict.REJECTED
-        elif status is not Status.SKIPPED:
-            missing.discard(check.id)
-            warned = warned or status in _WARNING
-    if missing or any(check.status is Status.SKIPPED and check.id in required for check in checks):
+        elif status is Status.SKIPPED:
+            skipped.add(check.id)
+        else:
+            made.add(check.id)
+            warned = True
+    if not required <= made or not required.isdisjoint(skipped):
         return Verdict.INCOMPLETE
     return Verdict.WARNING if warned else Verdict.VERIFIED
