@@ -13,7 +13,7 @@ Steps:
 8. Apply the policy's waivers and conclude.
 """
 
-import hashlib
+import functools
 from collections.abc import Iterable, Sequence
 
 from nacre import platforms
@@ -176,8 +176,14 @@ class _Appraisal:
         # (8)
         checks = self.checks
         if self.policy.unsafe_waive and claims is not None:
-            checks = [_waived(check) if self.policy.waives(check) else check for check in checks]
-        required = (*self.platform.required, *_REQUIRED, *self.required) if self.platform else _REQUIRED
+            waives = self.policy.waives
+            checks = [
+                _waived(check) if check.status is not Status.PASS and waives(check) else check
+                for check in checks
+            ]
+        required = _required(self.platform)
+        if self.required:
+            required = required.union(self.required)
         return Result(
             verdict=conclude(checks, required),
             platform=self.platform.name if self.platform else "",
@@ -187,9 +193,14 @@ class _Appraisal:
             policy=self.policy.id,
             release=release.id if release else None,
             at=self.at,
-            evidence=hashlib.sha256(self.raw).digest(),
+            raw=self.raw,
             error=error,
         )
+
+
+@functools.cache
+def _required(platform: Platform | None) -> frozenset[str]:
+    return frozenset(platform.required if platform else ()).union(_REQUIRED)
 
 
 def _bound_and_fresh(

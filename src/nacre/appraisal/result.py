@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Attestation Result: a verdict and every check behind it."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
@@ -38,7 +39,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         policy: The identifier of the policy.
         release: The identifier of the release that matched, if one did.
         at: The time it was judged at, Unix seconds.
-        evidence: SHA-256 of the evidence, 32 bytes.
+        raw: The evidence.
         error: The error that ended the appraisal early, if one did.
     """
 
@@ -50,12 +51,17 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     release: str | None
     at: int
-    evidence: bytes
+    raw: bytes
     error: "NacreError | None" = None
 
     def __bool__(self) -> NoReturn:
         """Refuse: collapsing a verdict into a boolean is how verifiers were fooled."""
         raise TypeError("a Result is not a truth value: compare .verdict, or use verify()")
+
+    @property
+    def evidence(self) -> bytes:
+        """SHA-256 of the evidence, 32 bytes."""
+        return hashlib.sha256(self.raw).digest()
 
     def check(self, identifier: str) -> Check | None:
         """Return the first check with this identifier."""

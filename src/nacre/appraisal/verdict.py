@@ -25,7 +25,8 @@ def conclude(checks: Iterable[Check], required: frozenset[str]) -> Verdict:
     """Weigh checks.
 
     Any failure or error rejects. Else a required check that was skipped, or is not there at all, leaves
-    the verdict incomplete. Else anything warned about or waived makes it a warning.
+    the verdict incomplete, and so does no check at all: nothing asked is not verified. Else anything
+    warned about or waived makes it a warning.
     """
     made = set()
     skipped = set()
@@ -41,6 +42,6 @@ def conclude(checks: Iterable[Check], required: frozenset[str]) -> Verdict:
         else:
             made.add(check.id)
             warned = True
-    if not required <= made or not required.isdisjoint(skipped):
+    if not made or not required <= made or not required.isdisjoint(skipped):
         return Verdict.INCOMPLETE
     return Verdict.WARNING if warned else Verdict.VERIFIED

@@ -18,12 +18,20 @@ class Reader:
 
     __slots__ = ("_data", "_end", "_name", "offset")
 
-    def __init__(self, data: bytes, name: str) -> None:
-        """Read ``data``; ``name`` is what errors call it."""
+    def __init__(self, data: bytes, name: str, *, start: int = 0, end: int | None = None) -> None:
+        """Read ``data`` from ``start`` to ``end``; ``name`` is what errors call it.
+
+        Raises:
+            MalformedEvidence: ``truncated``, if ``data`` has no such range.
+        """
         self._data = data
         self._end = len(data)
         self._name = name
-        self.offset = 0
+        self.offset = start
+        if end is not None:
+            if not start <= end <= self._end:
+                self._short(end - start, "")
+            self._end = end
 
     @property
     def remaining(self) -> int:

@@ -10,6 +10,7 @@ Nothing that was read may be acted upon before :meth:`Signatures.settle` has ret
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from nacre.checks import Later
 from nacre.errors import VerificationError
 from nacre.trust.memo import Recall
 
@@ -30,13 +31,15 @@ class Key(Protocol):
 class Pool(Protocol):
     """What runs half of the work elsewhere; ``ThreadPoolExecutor.submit`` fits."""
 
-    def __call__(self, work: Callable[[], "_Pending | None"], /) -> "Future": ...
+    def __call__(self, work: Callable[[], "_Pending | None"], /) -> "Future":
+        """Start some work elsewhere."""
 
 
 class Future(Protocol):
     """What a pool gives back."""
 
-    def result(self) -> "_Pending | None": ...
+    def result(self) -> "_Pending | None":
+        """Wait for the work and return what it returned."""
 
 
 class _Pending(NamedTuple):
@@ -45,7 +48,7 @@ class _Pending(NamedTuple):
     signature: bytes
     message: bytes
     check: str
-    what: str
+    what: object
 
 
 class Signatures:
@@ -70,13 +73,26 @@ class Signatures:
         """
         return None if self._memo is None else self._memo.get(key)
 
-    def expect(self, key: Key, signature: bytes, message: bytes, *, check: str, what: str) -> None:
-        """Note a signature that has to hold; ``what`` names the signed thing in errors."""
+    def expect(self, key: Key, signature: bytes, message: bytes, *, check: str, what: object) -> None:
+        """Note a signature that has to hold.
+
+        Args:
+            key: The key that made it.
+            signature: In the encoding that the key was made for.
+            message: What was signed.
+            check: The check whose failure this would be.
+            what: What errors call the signed thing; turned into words when there is such an error.
+        """
         self._pending.append(_Pending(len(self._pending), key, signature, message, check, what))
 
     def learn(self, key: bytes, value: object) -> None:
         """Remember ``value`` under ``key`` if everything that is pending turns out to hold."""
         self._learned.append((key, value))
+
+    def remember(self, key: bytes, value: object) -> None:
+        """Remember ``value`` at once: something that follows from what has been settled."""
+        if self._memo is not None and not self._pending:
+            self._memo.put(key, value)
 
     def settle(self) -> None:
         """Verify all pending signatures.
@@ -93,7 +109,7 @@ class Signatures:
             bad = [_first_bad(pending)]
         worst = min((item for item in bad if item is not None), default=None, key=lambda item: item.position)
         if worst is not None:
-            raise VerificationError("signature-invalid", check=worst.check, what=worst.what)
+            raise VerificationError("signature-invalid", check=worst.check, what=str(worst.what))
         pending.clear()
         if self._memo is not None:
             for key, value in self._learned:

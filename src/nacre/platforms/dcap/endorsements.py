@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from nacre.checks import Check, skipped
+from nacre.checks import Check, Later, skipped
 from nacre.errors import VerificationError
 from nacre.platforms.base import Endorsements, Source
 from nacre.platforms.dcap.pck import PckExtension
@@ -34,11 +34,11 @@ __all__ = [
     "Collateral",
     "Dated",
     "Tee",
+    "read_below",
     "read_chain",
     "sources",
     "validity",
     "verify_collateral",
-    "without_root",
 ]
 
 _Document = TypeVar("_Document", TcbInfo, EnclaveIdentity)
@@ -85,7 +85,7 @@ class Tee(msgspec.Struct, frozen=True):
 class Dated(msgspec.Struct, frozen=True):
     """A signed thing and the time it may be used, both ends included, Unix seconds."""
 
-    what: str
+    what: str | Later
     begins: int
     ends: int
 
@@ -103,6 +103,7 @@ class Collateral(msgspec.Struct, frozen=True):
         dated: Everything that has an end.
         begins: The latest beginning of ``dated``.
         ends: The earliest end of ``dated``.
+        digest: What it was verified from: documents, anchor, issuer; 96 bytes.
     """
 
     info: TcbInfo | None
@@ -114,6 +115,7 @@ class Collateral(msgspec.Struct, frozen=True):
     dated: tuple[Dated, ...]
     begins: int
     ends: int
+    digest: bytes
 
 
 def sources(tee: Tee, extension: PckExtension, issuer: str) -> tuple[Source, ...]:
@@ -158,6 +160,18 @@ def read_chain(data: bytes) -> list[Certificate]:
     return [parse_certificate(der) for der in pem.certificates(data)]
 
 
+def read_below(data: bytes, root: Certificate) -> list[Certificate]:
+    """Decode a PEM chain, leaf first, without the root at its end.
+
+    The root proves nothing there, the anchor does; it is left out only if it is the anchor.
+
+    Raises:
+        MalformedEvidence: It is no chain of certificates.
+    """
+    ders = pem.certificates(data)
+    return [parse_certificate(der) for der in (ders[:-1] if ders[-1] == root.der else ders)]
+
+
 def verify_collateral(
     endorsements: Endorsements,
     *,
@@ -199,6 +213,7 @@ def verify_collateral(
         tuple(work.dated),
         max(item.begins for item in work.dated),
         min(item.ends for item in work.dated),
+        key,
     )
     signatures.learn(key, collateral)
     return collateral
@@ -247,7 +262,7 @@ class _Work:
             signatures=self._signatures,
             check=self._trail.current,
         )
-        self.dated.append(Dated(f"revocation list of {issuer.common_name}", crl.this_update, crl.next_update))
+        self.dated.append(Dated(Later(_list_of, issuer), crl.this_update, crl.next_update))
         return crl
 
     def document(self, role: str, parse: Callable[[bytes], _Document]) -> _Document | None:
@@ -272,7 +287,7 @@ class _Work:
         known = self.signers.get(chain_pem)
         if known:
             return known
-        chain = without_root(read_chain(chain_pem), self.root)
+        chain = read_below(chain_pem, self.root)
         if len(chain) != 1:
             raise VerificationError(
                 "chain-length", check=self._trail.current, expected=TCB_SIGNER.common_names, actual=len(chain)
@@ -295,11 +310,12 @@ class _Work:
 
 def validity(certificate: Certificate) -> Dated:
     """Say when a certificate may be used."""
-    return Dated(
-        f"certificate {certificate.common_name}", certificate.not_before, certificate.not_after
-    )
+    return Dated(Later(_certificate_of, certificate), certificate.not_before, certificate.not_after)
 
 
-def without_root(chain: list[Certificate], root: Certificate) -> list[Certificate]:
-    """Leave out the root at the end of a chain, if it is there; it proves nothing, the anchor does."""
-    return chain[:-1] if chain and chain[-1].der == root.der else chain
+def _certificate_of(certificate: Certificate) -> str:
+    return f"the certificate of {certificate.common_name}"
+
+
+def _list_of(issuer: Certificate) -> str:
+    return f"the revocation list of {issuer.common_name}"

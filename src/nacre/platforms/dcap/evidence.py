@@ -12,7 +12,6 @@ from nacre.errors import MalformedEvidence, UnsupportedEvidence
 from nacre.platforms.dcap.layout import (
     BODY_TYPES,
     HEADER,
-    SGX_REPORT,
     TEE_SGX,
     TEE_TDX,
     BodyType,
@@ -30,10 +29,14 @@ _MAX_CERT_DATA_SIZE = 32 * 1024
 
 _ECDSA_P256 = 2
 _INTEL_QE_VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
-_VENDOR_OFFSET = 12
+_TDX_BYTES = TEE_TDX.to_bytes(4, "little")
 _VERSIONS = (3, 4, 5)
 _BODY_DESCRIPTOR = struct.Struct("<HI")
-_SIGNATURE_AND_KEY = struct.Struct("<64s64s")
+#: Signature, attestation key, QE report, its signature, length of the QE authentication data.
+_AUTH_V3 = struct.Struct("<64s64s384s64sH")
+#: The same, with the header of the outer certification data before the QE report.
+_AUTH_V4 = struct.Struct("<64s64sHI384s64sH")
+_CERTIFICATION_OFFSET = 134  # behind signature, key and that header
 _CERT_HEADER = struct.Struct("<HI")
 _TEES = {TEE_SGX: "sgx", TEE_TDX: "tdx"}
 
@@ -99,11 +102,10 @@ class Quote(msgspec.Struct, frozen=True):
 
 def is_quote(data: bytes, platform: str) -> bool:
     """Tell from the header whether this looks like a quote of ``sgx`` or ``tdx``; no promise."""
-    if len(data) < HEADER.size or data[_VENDOR_OFFSET : _VENDOR_OFFSET + 16] != _INTEL_QE_VENDOR:
-        # A truncated or foreign quote is still best explained by the parser of quotes.
-        return platform == "sgx" and data[:1] in (b"\x03", b"\x04", b"\x05") and data[1:2] == b"\x00"
-    tee = int.from_bytes(data[4:8], "little")
-    return (platform == "tdx") == (tee == TEE_TDX)
+    if data[12:28] == _INTEL_QE_VENDOR and len(data) >= HEADER.size:
+        return (data[4:8] == _TDX_BYTES) == (platform == "tdx")
+    # A truncated or foreign quote is still best explained by the parser of quotes.
+    return platform == "sgx" and data[:2] in (b"\x03\x00", b"\x04\x00", b"\x05\x00")
 
 
 def parse_quote(data: bytes) -> Quote:
@@ -124,14 +126,22 @@ def parse_quote(data: bytes) -> Quote:
     signed = data[: reader.offset]
     auth_size = reader.u32("authentication data length")
     auth_offset = reader.offset
-    auth = Reader(reader.take(auth_size, "authentication data"), "authentication data")
-    signature, attestation_key = auth.unpack(_SIGNATURE_AND_KEY, "signature and attestation key")
-    certified_offset = auth_offset + 64
-    if header.version > 3:  # noqa: PLR2004
-        auth = _nested(auth)
-    qe_report = auth.take(SGX_REPORT.size, "QE report")
-    qe_signature = auth.take(64, "QE report signature")
-    qe_auth = auth.take(_bounded(auth.u16("QE authentication data length"), _MAX_QE_AUTH_SIZE, "QE auth data"))
+    end = auth_offset + auth_size
+    auth = Reader(data, "authentication data", start=auth_offset, end=end)
+    if header.version == 3:  # noqa: PLR2004
+        signature, key, qe_report, qe_signature, qe_auth_size = auth.unpack(_AUTH_V3)
+    else:
+        signature, key, outer, size, qe_report, qe_signature, qe_auth_size = auth.unpack(_AUTH_V4)
+        if outer != CertType.QE_REPORT:
+            raise UnsupportedEvidence("certification-data-type", actual=outer, expected=("6",))
+        if size != auth_size - _CERTIFICATION_OFFSET:
+            raise MalformedEvidence(
+                "length-mismatch",
+                what="QE report certification data",
+                expected=auth_size - _CERTIFICATION_OFFSET,
+                actual=size,
+            )
+    qe_auth = auth.take(_bounded(qe_auth_size, _MAX_QE_AUTH_SIZE, "QE authentication data"), "QE auth data")
     cert_type, cert_size = auth.unpack(_CERT_HEADER, "certification data header")
     if cert_type not in CertType.SUPPORTED:
         raise UnsupportedEvidence(
@@ -139,11 +149,8 @@ def parse_quote(data: bytes) -> Quote:
         )
     cert_data = auth.take(_bounded(cert_size, _MAX_CERT_DATA_SIZE, "certification data"), "certification data")
     auth.finish()
-    trailing = data[reader.offset :]
-    if trailing.count(0) != len(trailing):
-        raise MalformedEvidence(
-            "trailing-bytes", what="quote", actual=len(trailing), offset=reader.offset
-        )
+    if end != len(data) and any(data[end:]):
+        raise MalformedEvidence("trailing-bytes", what="quote", actual=len(data) - end, offset=end)
     return Quote(
         data,
         _TEES[header.tee_type],
@@ -153,15 +160,15 @@ def parse_quote(data: bytes) -> Quote:
         body_offset,
         signed,
         auth_offset,
-        reader.offset,
+        end,
         signature,
-        attestation_key,
+        key,
         qe_report,
         qe_signature,
         qe_auth,
         cert_type,
         cert_data,
-        data[certified_offset : reader.offset],
+        data[auth_offset + 64 : end],
     )
 
 
@@ -188,15 +195,6 @@ def _body_type(header: QuoteHeader, reader: Reader) -> BodyType:
             "length-mismatch", what=body_type.name, expected=body_type.layout.size, actual=size
         )
     return body_type
-
-
-def _nested(auth: Reader) -> Reader:
-    cert_type, size = auth.unpack(_CERT_HEADER, "certification data header")
-    if cert_type != CertType.QE_REPORT:
-        raise UnsupportedEvidence("certification-data-type", actual=cert_type, expected=("6",))
-    inner = auth.take(size, "QE report certification data")
-    auth.finish()
-    return Reader(inner, "QE report certification data")
 
 
 def _bounded(size: int, limit: int, what: str) -> int:

@@ -22,10 +22,10 @@ from nacre.platforms.dcap.endorsements import (
     Collateral,
     Dated,
     Tee,
+    read_below,
     read_chain,
     validity,
     verify_collateral,
-    without_root,
 )
 from nacre.platforms.dcap.evidence import CertType, Quote
 from nacre.platforms.dcap.layout import SGX_REPORT, SgxReport, TdReport
@@ -77,11 +77,25 @@ class _Pck(msgspec.Struct, frozen=True):
 
 
 class Certified(msgspec.Struct, frozen=True):
-    """An attestation key that a quoting enclave vouches for, on a processor that Intel certified."""
+    """An attestation key that a quoting enclave vouches for, on a processor that Intel certified.
+
+    ``region`` holds the bytes of the quote, and of a chain from outside, that this was learned from, and
+    ``digest`` their SHA-256. A later quote with the same key but other bytes is verified anew, so that
+    the memo never changes a verdict.
+    """
 
     pck: _Pck
     key: Key
     qe_report: SgxReport
+    region: bytes
+    digest: bytes
+
+
+class _Assessed(msgspec.Struct, frozen=True):
+    """What collateral says of a certified key and a TDX module. Depends on nothing else, time included."""
+
+    tcb: TcbReport | None
+    checks: tuple[Check, ...]
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -93,13 +107,9 @@ class Verified(msgspec.Struct, frozen=True):
     checks: tuple[Check, ...]
 
 
-_PCK_CHAIN = passed("dcap.pck-chain")
-_QE_REPORT = passed("dcap.qe-report")
+_CERTIFIED = (passed("dcap.pck-chain"), passed("dcap.qe-report"))
 _QUOTE_SIGNATURE = passed("dcap.quote-signature")
 _REVOCATION = passed("revocation")
-_TCB_INFO = passed("dcap.tcb-info")
-_QE_IDENTITY = passed("dcap.qe-identity")
-_MODULE = passed("tdx.module")
 _CURRENCY = passed("currency")
 
 
@@ -155,38 +165,30 @@ def verify_quote(
         # (6)
         trail.begin("revocation")
         _check_revocation(pck, collateral, trail)
-        # (7), (8)
-        _check_documents(certified, collateral, tee, trail)
-        # (9)
-        if isinstance(quote.report, TdReport):
-            trail.begin("tdx.module")
-            _check_module(quote.report, collateral.info, trail)
+        # (7), (8), (9), (11)
+        assessed = _assess(quote, certified, collateral, tee, signatures, trail)
         # (10)
-        trail.add(_currency(pck, collateral, at))
-        # (11)
-        tcb = None
-        if collateral.info and collateral.identity:
-            tcb = evaluate(collateral.info, collateral.identity, _svns(quote, certified))
-    return Verified(certified, collateral, tcb, tuple(trail.checks))
+        currency = _currency(pck, collateral, at)
+    return Verified(certified, collateral, assessed.tcb, (*trail.checks, *assessed.checks, currency))
 
 
 def _certified(
     quote: Quote, endorsements: Endorsements, anchors: Sequence[Anchor], signatures: Signatures, trail: Trail
 ) -> Certified:
-    chain_pem = _chain_pem(quote, endorsements, trail)
-    digest = hashlib.sha256(quote.certified).digest()
-    if chain_pem is not quote.cert_data:
-        digest = hashlib.sha256(digest + chain_pem).digest()
+    region = quote.certified
+    chain_pem = quote.cert_data
+    if quote.cert_type != CertType.PCK_CHAIN:
+        chain_pem = _outside_chain(endorsements, trail)
+        region += chain_pem
     for anchor in anchors:
-        known = signatures.recall(digest + anchor.digest)
-        if isinstance(known, Certified):
-            trail.add(_PCK_CHAIN)
-            trail.add(_QE_REPORT)
+        known = signatures.recall(quote.attestation_key + anchor.digest)
+        if isinstance(known, Certified) and known.region == region:
+            trail.checks += _CERTIFIED
             return known
     trail.begin("dcap.pck-chain")
     pck = _pck(chain_pem, anchors, signatures)
     _check_leaf_in_quote(quote, pck)
-    trail.add(_PCK_CHAIN)
+    trail.passed()
     trail.begin("dcap.qe-report")
     signatures.expect(
         pck.key,
@@ -201,15 +203,14 @@ def _certified(
         raise VerificationError(
             "qe-report-data", check="dcap.qe-report", expected=commits, actual=qe_report.report_data
         )
-    certified = Certified(pck, P256_SHA256.point(quote.attestation_key), qe_report)
-    trail.add(_QE_REPORT)
-    signatures.learn(digest + pck.anchor.digest, certified)
+    key = P256_SHA256.point(quote.attestation_key)
+    certified = Certified(pck, key, qe_report, region, hashlib.sha256(region).digest())
+    trail.passed()
+    signatures.learn(quote.attestation_key + pck.anchor.digest, certified)
     return certified
 
 
-def _chain_pem(quote: Quote, endorsements: Endorsements, trail: Trail) -> bytes:
-    if quote.cert_type == CertType.PCK_CHAIN:
-        return quote.cert_data
+def _outside_chain(endorsements: Endorsements, trail: Trail) -> bytes:
     trail.begin("dcap.pck-chain")
     chain_pem = endorsements.get("pck_chain")
     if chain_pem is None:
@@ -229,9 +230,7 @@ def _pck(chain_pem: bytes, anchors: Sequence[Anchor], signatures: Signatures) ->
         known = signatures.recall(b"pck" + digest + anchor.digest)
         if isinstance(known, _Pck):
             return known
-    chain = read_chain(chain_pem)
-    anchor, root = _choose_anchor(chain, anchors)
-    chain = without_root(chain, root)
+    anchor, root, chain = _below_anchor(chain_pem, anchors)
     if len(chain) != 2:  # noqa: PLR2004
         raise VerificationError(
             "chain-length", check="dcap.pck-chain", expected="PCK, its CA and the root", actual=len(chain)
@@ -264,19 +263,23 @@ def _pck(chain_pem: bytes, anchors: Sequence[Anchor], signatures: Signatures) ->
     return pck
 
 
-def _choose_anchor(chain: list[Certificate], anchors: Sequence[Anchor]) -> tuple[Anchor, Certificate]:
-    """Pick the anchor that the chain ends in; a root that comes along has to *be* an anchor."""
-    last = chain[-1]
+def _below_anchor(
+    chain_pem: bytes, anchors: Sequence[Anchor]
+) -> tuple[Anchor, Certificate, list[Certificate]]:
+    """Read a chain below the anchor that it ends in; a root that comes along has to *be* an anchor."""
+    chain: list[Certificate] = []
     for anchor in anchors:
         root = anchor_certificate(anchor)
-        if last.der == root.der or (last.issuer == root.subject and last.issuer != last.subject):
-            return anchor, root
+        chain = read_below(chain_pem, root)
+        if chain and chain[-1].issuer == root.subject and chain[-1].issuer != chain[-1].subject:
+            return anchor, root, chain
+    last = chain[-1] if chain else None
     raise VerificationError(
         "root-not-trusted",
         check="dcap.pck-chain",
-        actual=hashlib.sha256(last.der).digest(),
-        subject=last.common_name,
-        expected=tuple(anchor.name for anchor in anchors),
+        actual=last.digest if last else b"",
+        subject=last.common_name if last else "",
+        expected=tuple([anchor.name for anchor in anchors]),
     )
 
 
@@ -301,18 +304,41 @@ def _revoked(certificate: Certificate) -> None:
     )
 
 
-def _check_documents(certified: Certified, collateral: Collateral, tee: Tee, trail: Trail) -> None:
+def _assess(
+    quote: Quote, certified: Certified, collateral: Collateral, tee: Tee, signatures: Signatures, trail: Trail
+) -> _Assessed:
+    report = quote.report
+    module = (
+        report.tee_tcb_svn + report.mr_signer_seam + report.seam_attributes + report.tee_tcb_svn2
+        if isinstance(report, TdReport)
+        else b""
+    )
+    key = certified.digest + collateral.digest + module
+    known = signatures.recall(key)
+    if isinstance(known, _Assessed):
+        return known
+    before = len(trail.checks)
     for check in collateral.missing:
         if check.id != "revocation":
             trail.add(check)
     if collateral.info:
         trail.begin("dcap.tcb-info")
         _check_info(certified.pck.extension, collateral.info, tee)
-        trail.add(_TCB_INFO)
+        trail.passed()
     if collateral.identity:
         trail.begin("dcap.qe-identity")
         _check_identity(certified.qe_report, collateral.identity, tee)
-        trail.add(_QE_IDENTITY)
+        trail.passed()
+    if isinstance(report, TdReport):
+        trail.begin("tdx.module")
+        _check_module(report, collateral.info, trail)
+    tcb = None
+    if collateral.info and collateral.identity:
+        tcb = evaluate(collateral.info, collateral.identity, _svns(quote, certified))
+    assessed = _Assessed(tcb, tuple(trail.checks[before:]))
+    del trail.checks[before:]
+    signatures.remember(key, assessed)
+    return assessed
 
 
 def _check_info(pck: PckExtension, info: TcbInfo, tee: Tee) -> None:
@@ -375,7 +401,7 @@ def _check_module(report: TdReport, info: TcbInfo | None, trail: Trail) -> None:
             expected=module.attributes,
             actual=report.seam_attributes,
         )
-    trail.add(_MODULE)
+    trail.passed()
 
 
 def _currency(pck: _Pck, collateral: Collateral, at: int) -> Check:
