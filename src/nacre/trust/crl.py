@@ -13,6 +13,7 @@ import msgspec
 from nacre.errors import MalformedEvidence, VerificationError
 from nacre.trust import oids, pem
 from nacre.trust.der import CONTEXT_0, INTEGER, SEQUENCE, element, finish, integer, naming, seconds, whole
+from nacre.trust.names import common_name_of
 from nacre.trust.path import check_crl_issuer
 from nacre.trust.signatures import Key, Signatures
 from nacre.trust.x509 import (
@@ -68,6 +69,9 @@ class Crl(msgspec.Struct, frozen=True, gc=False):
     signature_parameters: bytes
     signature: bytes
 
+    def __str__(self) -> str:  # type: ignore[explicit-override] # typing.override is of Python 3.12
+        return f'revocation list of "{common_name_of(self.issuer)}"'
+
 
 def parse_crl(data: bytes) -> Crl:
     """Read a list from DER, from PEM, or from DER as hex text (Intel's PCS serves the root's so).
@@ -100,22 +104,21 @@ def check_crl(crl: Crl, *, issuer: Certificate, key: Key, signatures: Signatures
         VerificationError: ``crl-issuer-mismatch``, ``not-a-ca``, ``key-usage`` or ``algorithm-unexpected``.
         MalformedEvidence: An extension of the issuer is malformed.
     """
-    name = issuer.common_name
     if crl.issuer != issuer.subject:
-        raise VerificationError("crl-issuer-mismatch", check=check, expected=name)
+        raise VerificationError("crl-issuer-mismatch", check=check, expected=str(issuer), actual=str(crl))
     check_crl_issuer(issuer, check=check)
     if crl.signature_algorithm != key.algorithm:
         raise VerificationError(
             "algorithm-unexpected",
             check=check,
-            what=f"CRL of {name}",
+            what=str(crl),
             expected=oids.dotted(key.algorithm),
             actual=oids.dotted(crl.signature_algorithm),
         )
-    signatures.expect(key, crl.signature, crl.tbs, check=check, what=f"CRL of {name}")
+    signatures.expect(key, crl.signature, crl.tbs, check=check, what=crl)
 
 
-def check_crl_current(crl: Crl, *, at: int, check: str, what: str = "CRL") -> None:
+def check_crl_current(crl: Crl, *, at: int, check: str) -> None:
     """Check that a list is inside its dates, both ends included.
 
     Raises:
@@ -125,7 +128,7 @@ def check_crl_current(crl: Crl, *, at: int, check: str, what: str = "CRL") -> No
         return
     code = "crl-expired" if at > crl.next_update else "crl-not-yet-valid"
     raise VerificationError(
-        code, check=check, what=what, actual=at, this_update=crl.this_update, next_update=crl.next_update
+        code, check=check, what=str(crl), actual=at, this_update=crl.this_update, next_update=crl.next_update
     )
 
 
@@ -193,7 +196,7 @@ def _revoked(der: bytes, at: int, end: int) -> frozenset[int]:
             start < mark <= stop <= end
             and stop - at <= _SHORT
             and mark - start <= MAX_SERIAL_SIZE
-            and (0 < der[start] < _SIGN or der[start] == 0 and der[start + 1] >= _SIGN and mark > start + 1)
+            and (0 < der[start] < _SIGN or (der[start] == 0 and der[start + 1] >= _SIGN and mark > start + 1))
             and der[at] == SEQUENCE
             and der[at + 2] == INTEGER
         ):

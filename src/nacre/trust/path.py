@@ -78,24 +78,17 @@ def check_path(
     _check_authority(anchor, len(chain) - 1, check)
     for certificate, issuer in zip(chain, [*chain[1:], anchor], strict=True):
         if certificate.issuer != issuer.subject:
-            raise VerificationError(
-                "issuer-mismatch", check=check, what=_label(certificate), actual=_label(issuer)
-            )
+            raise VerificationError("issuer-mismatch", check=check, what=str(certificate), actual=str(issuer))
         if certificate.signature_algorithm != scheme.algorithm:
             raise VerificationError(
                 "algorithm-unexpected",
                 check=check,
-                what=_label(certificate),
+                what=str(certificate),
                 expected=scheme.name,
                 actual=oids.dotted(certificate.signature_algorithm),
             )
-        signatures.expect(
-            scheme.spki(issuer.spki),
-            certificate.signature,
-            certificate.tbs,
-            check=check,
-            what=_label(certificate),
-        )
+        key = scheme.spki(issuer.spki)
+        signatures.expect(key, certificate.signature, certificate.tbs, check=check, what=certificate)
 
 
 def check_validity(certificates: Iterable[Certificate], *, at: int, check: str) -> None:
@@ -114,7 +107,7 @@ def check_validity(certificates: Iterable[Certificate], *, at: int, check: str) 
         raise VerificationError(
             code,
             check=check,
-            what=_label(certificate),
+            what=str(certificate),
             actual=at,
             not_before=certificate.not_before,
             not_after=certificate.not_after,
@@ -129,7 +122,7 @@ def check_crl_issuer(issuer: Certificate, *, check: str) -> None:
         MalformedEvidence: An extension is malformed.
     """
     if not issuer.is_ca:
-        raise VerificationError("not-a-ca", check=check, what=_label(issuer))
+        raise VerificationError("not-a-ca", check=check, what=str(issuer))
     _check_usage(issuer, CRL_SIGN, "cRLSign", check)
 
 
@@ -137,23 +130,23 @@ def _check_extensions(certificate: Certificate, check: str) -> None:
     for oid, (critical, _) in certificate.extensions.items():
         if critical and oid not in _JUDGED:
             raise VerificationError(
-                "critical-extension", check=check, what=_label(certificate), actual=oids.dotted(oid)
+                "critical-extension", check=check, what=str(certificate), actual=oids.dotted(oid)
             )
 
 
 def _check_leaf(certificate: Certificate, check: str) -> None:
     if certificate.is_ca:
-        raise VerificationError("leaf-is-ca", check=check, what=_label(certificate))
+        raise VerificationError("leaf-is-ca", check=check, what=str(certificate))
     _check_usage(certificate, DIGITAL_SIGNATURE, "digitalSignature", check)
 
 
 def _check_authority(certificate: Certificate, below: int, check: str) -> None:
     if not certificate.is_ca:
-        raise VerificationError("not-a-ca", check=check, what=_label(certificate))
+        raise VerificationError("not-a-ca", check=check, what=str(certificate))
     limit = certificate.path_length
     if limit is not None and below > limit:
         raise VerificationError(
-            "path-too-long", check=check, what=_label(certificate), expected=limit, actual=below
+            "path-too-long", check=check, what=str(certificate), expected=limit, actual=below
         )
     _check_usage(certificate, KEY_CERT_SIGN, "keyCertSign", check)
 
@@ -161,9 +154,4 @@ def _check_authority(certificate: Certificate, below: int, check: str) -> None:
 def _check_usage(certificate: Certificate, bit: int, name: str, check: str) -> None:
     usage = certificate.key_usage
     if usage is not None and not usage & bit:
-        raise VerificationError("key-usage", check=check, what=_label(certificate), expected=name)
-
-
-def _label(certificate: Certificate) -> str:
-    name = certificate.common_name
-    return f"certificate of {name}" if name else f"certificate {certificate.serial:x}"
+        raise VerificationError("key-usage", check=check, what=str(certificate), expected=name)

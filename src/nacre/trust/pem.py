@@ -37,7 +37,7 @@ def blocks(data: bytes, label: str, *, what: str, limit: int, size: int = MAX_PE
     if len(data) > size:
         raise MalformedEvidence("too-large", what=what, expected=size, actual=len(data))
     head, tail = f"-----BEGIN {label}-----".encode(), f"-----END {label}-----".encode()
-    before, *rest = data.rstrip(b"\0\r\n").split(head)
+    before, *rest = (data.rstrip(b"\0\r\n") + b"\n").split(head)
     if before.strip(_BREAKS) or not rest:
         raise MalformedEvidence(
             "pem-text", what=what, expected=head.decode(), actual=before.strip(_BREAKS)[:32]
@@ -53,15 +53,11 @@ def _block(part: bytes, tail: bytes, what: str) -> bytes:
         raise MalformedEvidence(
             "pem-text", what=what, expected=tail.decode(), actual=after.strip(_BREAKS)[:32]
         )
-    # Marks stand on lines of their own; inside, a line break may follow any character of the Base64 text.
-    if (
-        not body.startswith((b"\n", b"\r\n"))
-        or not body.endswith(b"\n")
-        or (after and after[0] not in _BREAKS)
+    # The marks stand on lines of their own; between them a line may end after any character.
+    if not (
+        body.startswith((b"\n", b"\r\n")) and body.endswith(b"\n") and after.startswith((b"\n", b"\r\n"))
     ):
-        raise MalformedEvidence(
-            "pem-text", what=what, expected="marks on lines of their own", actual=body[:32]
-        )
+        raise MalformedEvidence("pem-text", what=what, expected="a line of its own", actual=body[:32])
     text = body.replace(b"\r\n", b"\n").replace(b"\n", b"")
     try:
         der = binascii.a2b_base64(text, strict_mode=True)

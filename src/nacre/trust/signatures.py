@@ -10,7 +10,6 @@ Nothing that was read may be acted upon before :meth:`Signatures.settle` has ret
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from nacre.checks import Later
 from nacre.errors import VerificationError
 from nacre.trust.memo import Recall
 

@@ -38,7 +38,6 @@ from nacre.trust.der import (
     OCTET_STRING,
     OID,
     SEQUENCE,
-    SET,
     bits,
     boolean,
     element,
@@ -49,6 +48,7 @@ from nacre.trust.der import (
     unsigned,
     whole,
 )
+from nacre.trust.names import common_name_of
 
 __all__ = [
     "CRL_SIGN",
@@ -85,14 +85,12 @@ _NULL = b"\x05\x00"
 _CRITICAL = b"\x01\x01\xff\x04"  # a BOOLEAN that is true, then an OCTET STRING
 _SHORT = 0x80  # lengths below are one byte
 _SIGN = 0x80
+_REPEATED = 128  # names and small extensions come again and again: how many decoded ones are kept
 _KEY_USAGE_BYTES = 2  # nine bits are defined
 
 _ECDSA = (oids.ECDSA_SHA256, oids.ECDSA_SHA384)
 # The usual AlgorithmIdentifiers, whole.
 _PLAIN_ALGORITHMS = tuple((bytes((SEQUENCE, len(oid) + 2, OID, len(oid))) + oid, oid) for oid in _ECDSA)
-
-# UTF8String, PrintableString, TeletexString, IA5String.
-_TEXT_ENCODINGS = {0x0C: "utf-8", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii"}
 
 Extensions = dict[bytes, tuple[bool, bytes]]
 
@@ -145,7 +143,7 @@ class Certificate(msgspec.Struct, frozen=True, gc=False):
         Raises:
             MalformedEvidence: The extension is malformed.
         """
-        return _constraints(self.extensions)[0]
+        return self._constraints[0]
 
     @property
     def path_length(self) -> int | None:
@@ -154,7 +152,7 @@ class Certificate(msgspec.Struct, frozen=True, gc=False):
         Raises:
             MalformedEvidence: The extension is malformed.
         """
-        return _constraints(self.extensions)[1]
+        return self._constraints[1]
 
     @property
     def key_usage(self) -> int | None:
@@ -163,7 +161,17 @@ class Certificate(msgspec.Struct, frozen=True, gc=False):
         Raises:
             MalformedEvidence: The extension is malformed.
         """
-        return _key_usage(self.extensions)
+        entry = self.extensions.get(oids.KEY_USAGE)
+        return None if entry is None else _key_usage(entry[1])
+
+    @property
+    def _constraints(self) -> tuple[bool, int | None]:
+        entry = self.extensions.get(oids.BASIC_CONSTRAINTS)
+        return (False, None) if entry is None else _constraints(entry[1])
+
+    def __str__(self) -> str:  # type: ignore[explicit-override] # typing.override is of Python 3.12
+        name = self.common_name
+        return f'certificate "{name}"' if name else f"certificate {self.serial:x}"
 
 
 def parse_certificate(der: bytes) -> Certificate:
@@ -190,15 +198,6 @@ def anchor_certificate(anchor: Anchor) -> Certificate:
         MalformedEvidence: The anchor is no certificate.
     """
     return parse_certificate(anchor.der)
-
-
-def common_name_of(name: bytes) -> str:
-    """Return the common name of a Name, DER; empty unless it is well-formed and has exactly one."""
-    try:
-        names = _texts(name, oids.COMMON_NAME)
-    except (MalformedEvidence, UnicodeDecodeError):
-        return ""
-    return names[0] if len(names) == 1 else ""
 
 
 def algorithm(der: bytes, at: int, end: int) -> tuple[bytes, bytes, int]:
@@ -351,11 +350,8 @@ def _true(der: bytes, at: int, end: int) -> int:
     return stop
 
 
-def _constraints(found: Extensions) -> tuple[bool, int | None]:
-    entry = found.get(oids.BASIC_CONSTRAINTS)
-    if entry is None:
-        return False, None
-    value = entry[1]
+@functools.lru_cache(maxsize=_REPEATED)
+def _constraints(value: bytes) -> tuple[bool, int | None]:
     try:
         at, end = whole(value, SEQUENCE)
         if at == end:
@@ -370,11 +366,8 @@ def _constraints(found: Extensions) -> tuple[bool, int | None]:
         raise naming(error, "basicConstraints") from None
 
 
-def _key_usage(found: Extensions) -> int | None:
-    entry = found.get(oids.KEY_USAGE)
-    if entry is None:
-        return None
-    value = entry[1]
+@functools.lru_cache(maxsize=_REPEATED)
+def _key_usage(value: bytes) -> int:
     try:
         start, stop = whole(value, BIT_STRING)
     except MalformedEvidence as error:
@@ -388,24 +381,3 @@ def _key_usage(found: Extensions) -> int | None:
             "der-value", what="keyUsage", expected="named bits", actual=value[start:stop], offset=start
         )
     return sum(1 << bit for bit in range(8 * size) if number >> (8 * size - 1 - bit) & 1)
-
-
-def _texts(name: bytes, oid: bytes) -> list[str]:
-    """Read a Name; the texts of its attributes of one type."""
-    found = []
-    at, end = whole(name, SEQUENCE)
-    while at != end:
-        at, last = element(name, at, end, SET)
-        while at != last:
-            at, stop = element(name, at, last, SEQUENCE)
-            start, at = element(name, at, stop, OID)
-            kind = name[start:at]
-            tag, start, at = tagged(name, at, stop)
-            finish(at, stop)
-            if kind == oid:
-                if tag not in _TEXT_ENCODINGS:
-                    raise MalformedEvidence(
-                        "der-tag", what="name", expected="a text", actual=tag, offset=start
-                    )
-                found.append(name[start:at].decode(_TEXT_ENCODINGS[tag]))
-    return found
