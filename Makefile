@@ -9,7 +9,7 @@ core := src/nacre/checks.py,src/nacre/errors.py,src/nacre/reasons.py,src/nacre/t
 .PHONY: demo test check bench soak docs locks
 
 demo: .venv/runtime ## real evidence verified offline, its tampered twins refused
-	$(bin)/python examples/demo/run.py
+	$(bin)/python examples/demo.py
 
 test: check ## everything that fits ten minutes on two cores
 	$(bin)/pytest --cov --cov-report=

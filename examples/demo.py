@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verify real evidence, offline, and refuse its tampered twins; ends with 0 only if both came out so."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+_FOLDER = Path(os.path.relpath(Path(__file__).with_name("verify")))
+_ACCEPTED, _REJECTED = 0, 10
+
+# Evidence, its twin with one bit of the code's measurement changed, and the moment at which it was good.
+_RECORDED = {
+    "sgx": ("quote.bin", "tampered.bin", "2025-08-30T05:09:00Z"),
+    "tdx": ("quote.bin", "tampered.bin", "2026-02-14T00:17:00Z"),
+    "nitro": ("document.cbor", "tampered.cbor", "2025-12-25T16:04:20Z"),
+}
+
+
+def _verify(folder: Path, evidence: str, at: str) -> int:
+    words = ["verify", str(folder / evidence), "--policy", str(folder / "policy.toml")]
+    if (folder / "endorsements").is_dir():
+        words += ["--endorsements", str(folder / "endorsements")]
+    words += ["--offline", "--at", at]
+    print(f"\n$ nacre {shlex.join(words)}", flush=True)
+    return subprocess.run([sys.executable, "-m", "nacre", *words], check=False).returncode
+
+
+def main() -> int:
+    """Run every case; 1 if one of them came out otherwise."""
+    surprises = []
+    for platform, (genuine, tampered, at) in _RECORDED.items():
+        for evidence, outcome in ((genuine, _ACCEPTED), (tampered, _REJECTED)):
+            if _verify(_FOLDER / platform, evidence, at) != outcome:
+                surprises.append(f"{platform}/{evidence}")
+    print(f"\n{len(_RECORDED)} genuine pieces of evidence, as many tampered twins: ", end="")
+    print(f"unexpected outcome for {', '.join(surprises)}" if surprises else "all as they should be")
+    return int(bool(surprises))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
