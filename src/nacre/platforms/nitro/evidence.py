@@ -11,7 +11,7 @@ Source: AWS, "Verifying the root of trust" (attestation_process.md), 3.2.2; the 
 documents are of definite length until 2025 and of indefinite length since.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -19,7 +19,17 @@ from nacre.checks import Check, failed
 from nacre.errors import MalformedEvidence, UnsupportedEvidence
 from nacre.trust import cbor, cose
 
-__all__ = ["DIGEST", "MAX_DOCUMENT", "MAX_FIELD", "PCRS", "SYNTAX", "WHAT", "NitroEvidence", "looks_like", "parse"]
+__all__ = [
+    "DIGEST",
+    "MAX_DOCUMENT",
+    "MAX_FIELD",
+    "PCRS",
+    "SYNTAX",
+    "WHAT",
+    "NitroEvidence",
+    "looks_like",
+    "parse",
+]
 
 WHAT = "attestation document"
 #: The check that violations of AWS's syntax fail.
@@ -36,7 +46,8 @@ MAX_FIELD = 1024
 _MAX_PAYLOAD = 16_384
 _MAX_AUTHORITIES = 8
 _PCR_SIZES = frozenset({32, 48, 64})
-_NULL_ALLOWED = ("public_key", "user_data", "nonce")
+_SIZES = "32, 48 or 64 bytes"
+_TEXT_ONLY = {str}
 _FIRST_BYTES = (b"\x84", b"\xd2")
 
 
@@ -78,6 +89,11 @@ class NitroEvidence(msgspec.Struct, frozen=True, kw_only=True):
         """The name of the platform that reads it."""
         return "nitro"
 
+    @property
+    def instance_id(self) -> str:
+        """The parent instance, as far as the module's name tells it."""
+        return self.module_id.partition("-enc")[0]
+
 
 def looks_like(data: bytes) -> bool:
     """Tell whether this looks like an attestation document of AWS; NitroTPM's look alike."""
@@ -99,14 +115,13 @@ def parse(data: bytes) -> NitroEvidence:
         raise MalformedEvidence("nitro-payload", actual=type(payload).__name__)
     bad: list[Check] = []
     fields = _fields(payload, bad)
-    pcrs = _pcrs(fields.get("pcrs"), bad)
     return NitroEvidence(
         raw=data,
         message=message,
         module_id=_text(fields, "module_id", bad),
         digest=_digest(fields, bad),
         timestamp=_timestamp(fields, bad),
-        pcrs=pcrs,
+        pcrs=_pcrs(fields.get("pcrs"), bad),
         certificate=_certificate(fields.get("certificate"), "certificate", bad),
         cabundle=_cabundle(fields.get("cabundle"), bad),
         public_key=_optional(fields, "public_key", bad),
@@ -133,9 +148,6 @@ def _fields(payload: cbor.Pairs, bad: list[Check]) -> dict[object, object]:
     if set(map(type, fields)) != _TEXT_ONLY:
         bad.append(failed(SYNTAX, "nitro-key-type", what="the document"))
     return fields
-
-
-_TEXT_ONLY = {str}
 
 
 def _twice(pairs: cbor.Pairs) -> list[object]:
@@ -165,7 +177,7 @@ def _digest(fields: Mapping[object, object], bad: list[Check]) -> str:
 
 def _timestamp(fields: Mapping[object, object], bad: list[Check]) -> int:
     value = fields.get("timestamp")
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if type(value) is int and value > 0:
         return value
     bad.append(
         failed(SYNTAX, "nitro-field", name="timestamp", expected="a number above 0", actual=_said(value))
@@ -174,33 +186,16 @@ def _timestamp(fields: Mapping[object, object], bad: list[Check]) -> int:
 
 
 def _pcrs(value: object, bad: list[Check]) -> Mapping[int, bytes]:
+    """Read the map of registers; of those that are in doubt, none."""
     if not isinstance(value, cbor.Pairs) or not 1 <= len(value.items) <= PCRS:
         bad.append(
             failed(SYNTAX, "nitro-field", name="pcrs", expected="a map of 1 to 32", actual=_said(value))
         )
     if not isinstance(value, cbor.Pairs):
         return {}
+    twice = _twice(value) if len(dict(value.items)) != len(value.items) else ()
+    bad.extend(failed(SYNTAX, "cbor-duplicate-key", what=f"{WHAT}: pcrs", actual=repr(key)) for key in twice)
     pcrs: dict[int, bytes] = {}
-    for index, register in value.items:
-        if (
-            type(index) is int
-            and 0 <= index < PCRS
-            and isinstance(register, bytes)
-            and len(register) in _PCR_SIZES
-            and index not in pcrs
-        ):
-            pcrs[index] = register
-        else:
-            return _suspect_pcrs(value, bad)
-    return pcrs
-
-
-def _suspect_pcrs(value: cbor.Pairs, bad: list[Check]) -> Mapping[int, bytes]:
-    """Name what is wrong with a map of registers, and keep those that are beyond doubt."""
-    pcrs: dict[int, bytes] = {}
-    twice = _twice(value)
-    for index in twice:
-        bad.append(failed(SYNTAX, "cbor-duplicate-key", what=f"{WHAT}: pcrs", actual=repr(index)))
     for index, register in value.items:
         if not isinstance(index, int) or not 0 <= index < PCRS:
             bad.append(failed(SYNTAX, "nitro-pcr-index", actual=repr(index)))
@@ -211,9 +206,6 @@ def _suspect_pcrs(value: cbor.Pairs, bad: list[Check]) -> Mapping[int, bytes]:
         elif index not in twice:
             pcrs[index] = register
     return pcrs
-
-
-_SIZES = "32, 48 or 64 bytes"
 
 
 def _certificate(value: object, name: str, bad: list[Check]) -> bytes:
