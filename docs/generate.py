@@ -117,7 +117,7 @@ def _attributes(kind: type) -> str:
     blocks = [
         match[2]
         for owner in kind.__mro__
-        for match in _LISTS.finditer(inspect.cleandoc(vars(owner).get("__doc__") or "") + "\n")
+        for match in _LISTS.finditer(_plain(vars(owner).get("__doc__") or "") + "\n")
         if match[1] == "Attributes"
     ]
     return "\n".join(_items(block) for block in blocks)
@@ -212,9 +212,14 @@ def _signature(function: Callable[..., object]) -> str:
 
 def _docstring(value: object) -> str:
     """Show a Google docstring as Markdown: its sections become lists."""
-    text = inspect.getdoc(value) or ""
-    text = re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"`\1`", text.replace("``", "`"))
+    text = _plain(inspect.getdoc(value) or "")
     return _LISTS.sub(lambda match: f"**{match[1]}:**\n\n{_items(match[2])}\n", text).rstrip()
+
+
+def _plain(docstring: str) -> str:
+    """Turn reStructuredText roles and literals into Markdown."""
+    text = inspect.cleandoc(docstring).replace("``", "`")
+    return re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"`\1`", text)
 
 
 def _items(block: str) -> str:
