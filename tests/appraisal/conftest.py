@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A third-party platform, and results as an appraisal would make them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import pytest
@@ -74,13 +74,13 @@ class Lax(Acme):
 
 
 @pytest.fixture(autouse=True)
-def outsiders(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, ...]]:
+def outsiders(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """Install three third-party platforms."""
     installed = {platform.name: platform() for platform in (Acme, Either, Lax)}
     get = platforms.get
     monkeypatch.setattr(platforms, "get", lambda name: installed.get(name) or get(name))
     monkeypatch.setattr(platforms, "outsiders", lambda: tuple(sorted(installed)))
-    yield tuple(installed)
+    return tuple(installed)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def make_result() -> MakeResult:
             identity={"chip": b"\x01\x02", "model": "A1", "shared": False},
         )
         return Result(
-            verdict=conclude(checks, required),
+            verdict=conclude(checks, frozenset(required)),
             platform=platform,
             origin=origin if verified else None,
             checks=checks,
@@ -128,7 +128,7 @@ def make_result() -> MakeResult:
             policy="policy-1",
             release=release,
             at=AT,
-            evidence=bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            raw=b"evidence",
             error=error,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from nacre.appraisal.result import Result
+from nacre.appraisal.verdict import Verdict
 from nacre.checks import Check, Status, failed, skipped
 
 MakeResult = Callable[..., Result]
@@ -23,7 +24,7 @@ def test_a_result_is_no_truth_value(make_result: MakeResult) -> None:
 
 def test_a_result_cannot_be_changed(make_result: MakeResult) -> None:
     with pytest.raises(AttributeError):
-        make_result().verdict = "VERIFIED"  # type: ignore[misc]
+        make_result().verdict = Verdict.VERIFIED  # type: ignore[misc]
 
 
 def test_a_check_is_found_by_its_identifier(make_result: MakeResult) -> None:

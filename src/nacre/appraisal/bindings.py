@@ -315,7 +315,8 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
         if not self.own and not raw_declared:
             return failed("binding", "raw-report-data-undeclared", purpose=self.purpose)
         expected = self.committed(fields=committed.fields, hashed=committed.hashed)
-        if self.loose and not committed.fields and (self.nonce_field or self.key_field) is not None:
+        separate = self.nonce_field is not None or self.key_field is not None
+        if self.loose and separate and not committed.fields:
             return failed("binding", "binding-field-absent")
         for reason, wanted, found in (
             ("binding-mismatch", None if self.digest is None else expected.data, committed.data),

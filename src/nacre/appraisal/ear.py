@@ -4,7 +4,6 @@
 Source: draft-ietf-rats-ear-03.
 """
 
-import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
@@ -116,7 +115,7 @@ def ear(
     build: str,
     lifetime: int | None = None,
     nonce: bytes | None = None,
-    raw_evidence: bytes | None = None,
+    carry_evidence: bool = False,
 ) -> Ear:
     """Say a Result in the words of EAR.
 
@@ -128,17 +127,15 @@ def ear(
         build: Which build of it.
         lifetime: Seconds until it ends; it never outlives the endorsements that it rests on.
         nonce: The nonce of whoever asks for it, 8 to 64 bytes.
-        raw_evidence: The evidence, to be carried along.
+        carry_evidence: Whether the evidence goes along, so that the reader can appraise it again.
 
     Raises:
-        ConfigurationError: ``ear-time``, ``ear-lifetime``, ``ear-nonce``, ``ear-evidence``.
+        ConfigurationError: ``ear-time``, ``ear-lifetime``, ``ear-nonce``.
     """
     if not 0 <= issued_at - result.at <= MAX_DELAY:
         raise ConfigurationError("ear-time", expected=result.at, actual=issued_at, delay=MAX_DELAY)
     if nonce is not None and len(nonce) not in _NONCE_SIZES:
         raise ConfigurationError("ear-nonce", actual=len(nonce))
-    if raw_evidence is not None and hashlib.sha256(raw_evidence).digest() != result.evidence:
-        raise ConfigurationError("ear-evidence", expected=result.evidence)
     vector = trust_vector(result)
     worst = status(result, vector)
     appraisal = Appraisal(
@@ -154,7 +151,7 @@ def ear(
         exp=_end(result, issued_at, lifetime),
         ear_verifier_id=Verifier(developer, build),
         eat_nonce=None if nonce is None else _base64url(nonce),
-        ear_raw_evidence=None if raw_evidence is None else _base64url(raw_evidence),
+        ear_raw_evidence=_base64url(result.raw) if carry_evidence else None,
         submods={result.platform or "evidence": appraisal},
     )
 
@@ -169,7 +166,7 @@ def signed_ear(
     lifetime: int,
     key_id: str = "",
     nonce: bytes | None = None,
-    raw_evidence: bytes | None = None,
+    carry_evidence: bool = False,
 ) -> str:
     """Sign a Result as an EAR: a JWT in compact form.
 
@@ -182,7 +179,7 @@ def signed_ear(
         lifetime: Seconds until it ends.
         key_id: What the header calls the key; verifiers pin keys, they never take one from the header.
         nonce: The nonce of whoever asks for it, 8 to 64 bytes.
-        raw_evidence: The evidence, to be carried along.
+        carry_evidence: Whether the evidence goes along, so that the reader can appraise it again.
 
     Raises:
         ConfigurationError: As :func:`ear`; ``ear-key`` for any other key.
@@ -196,7 +193,7 @@ def signed_ear(
         build=build,
         lifetime=lifetime,
         nonce=nonce,
-        raw_evidence=raw_evidence,
+        carry_evidence=carry_evidence,
     )
     message = f"{_base64url(msgspec.json.encode(header))}.{_base64url(msgspec.json.encode(claims))}"
     return f"{message}.{_base64url(sign(message.encode()))}"

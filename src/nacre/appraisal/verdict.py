@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verdict algebra: from checks to one word."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from enum import StrEnum
 
 from nacre.checks import Check, Status
@@ -19,29 +19,24 @@ class Verdict(StrEnum):
 
 
 _REJECTING = frozenset({Status.FAIL, Status.ERROR})
+_WARNING = frozenset({Status.WARN, Status.WAIVED})
 
 
-def conclude(checks: Iterable[Check], required: frozenset[str]) -> Verdict:
+def conclude(checks: Sequence[Check], required: frozenset[str]) -> Verdict:
     """Weigh checks.
 
     Any failure or error rejects. Else a required check that was skipped, or is not there at all, leaves
     the verdict incomplete, and so does no check at all: nothing asked is not verified. Else anything
     warned about or waived makes it a warning.
     """
-    made = set()
-    skipped = set()
-    warned = False
-    for check in checks:
-        status = check.status
-        if status is Status.PASS or status is Status.NOT_APPLICABLE:
-            made.add(check.id)
-        elif status in _REJECTING:
-            return Verdict.REJECTED
-        elif status is Status.SKIPPED:
-            skipped.add(check.id)
-        else:
-            made.add(check.id)
-            warned = True
-    if not made or not required <= made or not required.isdisjoint(skipped):
+    statuses = {check.status for check in checks}
+    if not statuses.isdisjoint(_REJECTING):
+        return Verdict.REJECTED
+    made = {check.id for check in checks if check.status is not Status.SKIPPED}
+    if not made or not required <= made:
         return Verdict.INCOMPLETE
-    return Verdict.WARNING if warned else Verdict.VERIFIED
+    if Status.SKIPPED in statuses and any(
+        check.status is Status.SKIPPED and check.id in required for check in checks
+    ):
+        return Verdict.INCOMPLETE
+    return Verdict.VERIFIED if statuses.isdisjoint(_WARNING) else Verdict.WARNING
