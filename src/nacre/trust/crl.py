@@ -212,7 +212,7 @@ def _revoked(der: bytes, at: int, end: int) -> frozenset[int]:
                 _check_entry(der, mark, at)
                 rests.add(rest)
         if len(serials) > MAX_ENTRIES:
-            raise MalformedEvidence("too-many", what="DER", name="entries", expected=MAX_ENTRIES)
+            raise MalformedEvidence("too-many", what="DER", expected=MAX_ENTRIES, actual=len(serials))
     return frozenset(serials)
 
 

@@ -13,6 +13,7 @@ from struct import error as StructError  # noqa: N812 (an exception that is spel
 from typing import Final
 
 from nacre.errors import MalformedEvidence
+from nacre.trust.times import from_civil
 
 __all__ = [
     "BIT_STRING",
@@ -55,7 +56,6 @@ _HIGH_TAG = 0x1F
 _SIGN = 0x80
 
 _DAY = 86_400
-_EPOCH_DAYS = 719_162  # from 0001-01-01 to 1970-01-01
 _PIVOT = 50  # RFC 5280, 4.1.2.5.1: two-digit years from 50 on are of the twentieth century
 _TWO = {b"%02d" % number: number for number in range(100)}
 _SIXTY = {b"%02d" % number: number for number in range(60)}
@@ -73,12 +73,10 @@ _COMMON_MONTHS = _months(_COMMON_DAYS)
 _LEAP_MONTHS = _months(_LEAP_DAYS)
 
 
-def _year(year: int) -> tuple[int, dict[bytes, tuple[int, int]]]:
-    """Unix seconds at which a year begins, and its months."""
-    before = year - 1
-    days = before * 365 + before // 4 - before // 100 + before // 400 - _EPOCH_DAYS
-    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    return days * _DAY, _LEAP_MONTHS if leap else _COMMON_MONTHS
+def _year(year: int) -> tuple[int | None, dict[bytes, tuple[int, int]]]:
+    """Unix seconds at which a year begins (None for the year 0), and its months."""
+    leap = from_civil(year, 2, 29, 0, 0, 0) is not None
+    return from_civil(year, 1, 1, 0, 0, 0), _LEAP_MONTHS if leap else _COMMON_MONTHS
 
 
 _YEARS = {text: _year(two + (1900 if two >= _PIVOT else 2000)) for text, two in _TWO.items()}
@@ -242,7 +240,7 @@ def seconds(data: bytes, at: int, end: int) -> tuple[int, int]:
         january, months = _YEARS.get(year) or _year(_TWO[year[:2]] * 100 + _TWO[year[2:]])
         first, days = months[month]
         date = _TWO[day]
-        if size == layout.size - 2 and zone == b"Z" and 0 < date <= days:
+        if size == layout.size - 2 and zone == b"Z" and january is not None and 0 < date <= days:
             into_year = (first + date) * _DAY + _HOURS[hour] + _SIXTY[minute] * 60 + _SIXTY[second]
             return january + into_year, stop
     except KeyError:

@@ -43,7 +43,7 @@ def blocks(data: bytes, label: str, *, what: str, limit: int, size: int = MAX_PE
             "pem-text", what=what, expected=head.decode(), actual=before.strip(_BREAKS)[:32]
         )
     if len(rest) > limit:
-        raise MalformedEvidence("too-many", what=what, name="PEM blocks", expected=limit)
+        raise MalformedEvidence("too-many", what=what, expected=limit, actual=len(rest))
     return tuple(_block(part, tail, what) for part in rest)
 
 

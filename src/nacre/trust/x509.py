@@ -61,7 +61,6 @@ __all__ = [
     "Extensions",
     "algorithm",
     "anchor_certificate",
-    "common_name_of",
     "extensions",
     "outer_signature",
     "parse_certificate",
@@ -265,7 +264,7 @@ def extensions(der: bytes, at: int, end: int) -> Extensions:
             "der-value", what="DER", expected="an extension", actual=der[at : min(end, at + 32)], offset=at
         ) from None
     if len(found) > MAX_EXTENSIONS:
-        raise MalformedEvidence("too-many", what="DER", name="extensions", expected=MAX_EXTENSIONS)
+        raise MalformedEvidence("too-many-extensions", what="DER", expected=MAX_EXTENSIONS, actual=len(found))
     return found
 
 

@@ -11,7 +11,8 @@ from nacre.platforms.dcap.evidence import CertType, Quote
 from nacre.platforms.dcap.layout import HEADER, SGX_REPORT, Layout, SgxReport, TdReport
 from nacre.platforms.dcap.pck import SGX_TYPES, PckExtension, parse_extension
 from nacre.reasons import render
-from nacre.trust.x509 import Certificate, common_name_of
+from nacre.trust.names import common_name_of
+from nacre.trust.x509 import Certificate
 
 __all__ = ["SGX_ATTRIBUTES", "TD_ATTRIBUTES", "flags", "quote_facts", "quote_views"]
 
