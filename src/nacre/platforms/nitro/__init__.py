@@ -7,10 +7,10 @@ from typing import ClassVar
 from nacre.checks import Check
 from nacre.platforms.base import Claims, Endorsements, Evidence, FieldView, PlatformPolicy, Register, Source
 from nacre.platforms.nitro import endorsements as aws
-from nacre.platforms.nitro.evidence import PCRS, NitroEvidence, looks_like, parse
-from nacre.platforms.nitro.policy import NitroPolicy, judge
-from nacre.platforms.nitro.verify import CODE_PCRS, NitroClaims, verify
-from nacre.platforms.nitro.views import facts, views
+from nacre.platforms.nitro.evidence import PCRS, NitroEvidence, looks_like, parse_document
+from nacre.platforms.nitro.policy import NitroPolicy, judge_enclave
+from nacre.platforms.nitro.verify import CODE_PCRS, NitroClaims, verify_document
+from nacre.platforms.nitro.views import document_facts, document_views
 from nacre.trust.anchors import Anchor
 from nacre.trust.signatures import Signatures
 
@@ -55,7 +55,7 @@ class NitroPlatform:
             MalformedEvidence: It is not one, or its certificates cannot be told.
             UnsupportedEvidence: It is NitroTPM's.
         """
-        return parse(data)
+        return parse_document(data)
 
     def anchors(self) -> tuple[Anchor, ...]:
         """Return AWS's root."""
@@ -80,21 +80,21 @@ class NitroPlatform:
         Raises:
             VerificationError: With the check that failed and those that held before it.
         """
-        return verify(_document(evidence), anchors=anchors, at=at, signatures=signatures)
+        return verify_document(_document(evidence), anchors=anchors, at=at, signatures=signatures)
 
     def judge(self, claims: Claims, policy: PlatformPolicy, *, at: int) -> Iterator[Check]:  # noqa: ARG002
         """Hold an enclave against the policy."""
         if not isinstance(claims, NitroClaims) or not isinstance(policy, NitroPolicy):
             raise TypeError("claims and policy of Nitro were expected")
-        return judge(claims, policy)
+        return judge_enclave(claims, policy)
 
     def views(self, evidence: Evidence) -> Iterator[FieldView]:
         """List every field of a document."""
-        return views(_document(evidence))
+        return document_views(_document(evidence))
 
     def facts(self, evidence: Evidence) -> Mapping[str, object]:
         """Return the values of a document under the names of the shared test vectors."""
-        return facts(_document(evidence))
+        return document_facts(_document(evidence))
 
 
 def _document(evidence: Evidence) -> NitroEvidence:

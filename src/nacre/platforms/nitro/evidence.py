@@ -28,7 +28,7 @@ __all__ = [
     "WHAT",
     "NitroEvidence",
     "looks_like",
-    "parse",
+    "parse_document",
 ]
 
 WHAT = "attestation document"
@@ -52,7 +52,7 @@ _FIRST_BYTES = (b"\x84", b"\xd2")
 
 
 class NitroEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """A decoded attestation document. Made by ``parse`` alone.
+    """A decoded attestation document. Made by ``parse_document`` alone.
 
     Attributes:
         raw: The document as it came.
@@ -100,7 +100,7 @@ def looks_like(data: bytes) -> bool:
     return data[:1] in _FIRST_BYTES and (b"\x68cabundle" in data or b"\x69module_id" in data)
 
 
-def parse(data: bytes) -> NitroEvidence:
+def parse_document(data: bytes) -> NitroEvidence:
     """Decode an attestation document.
 
     Raises:

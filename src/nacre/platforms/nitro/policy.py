@@ -13,7 +13,7 @@ from nacre.platforms.base import PlatformPolicy
 from nacre.platforms.nitro.evidence import MAX_FIELD, SYNTAX, NitroEvidence
 from nacre.platforms.nitro.verify import NitroClaims
 
-__all__ = ["DeniedCertificate", "NitroPolicy", "judge", "parent_register"]
+__all__ = ["DeniedCertificate", "NitroPolicy", "judge_enclave", "parent_register"]
 
 _HEX = frozenset("0123456789abcdef")
 _ROLE_PCR = 3
@@ -87,7 +87,7 @@ def parent_register(name: str) -> bytes:
     return hashlib.sha384(bytes(48) + name.encode()).digest()
 
 
-def judge(claims: NitroClaims, policy: NitroPolicy) -> Iterator[Check]:
+def judge_enclave(claims: NitroClaims, policy: NitroPolicy) -> Iterator[Check]:
     """Hold an enclave against the policy.
 
     1. ``revocation``: the signer lives three hours; no certificate is one that the operator denies.

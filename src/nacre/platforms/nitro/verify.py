@@ -25,7 +25,7 @@ from nacre.trust.path import check_path, check_validity
 from nacre.trust.signatures import Key, Signatures
 from nacre.trust.x509 import Certificate, anchor_certificate, parse_certificate
 
-__all__ = ["CODE_PCRS", "NitroClaims", "verify"]
+__all__ = ["CODE_PCRS", "NitroClaims", "verify_document"]
 
 _DOCUMENT = passed("nitro.document")
 _CHAIN = passed("nitro.chain")
@@ -82,7 +82,7 @@ class _Signer(msgspec.Struct, frozen=True):
     ends: int
 
 
-def verify(
+def verify_document(
     evidence: NitroEvidence, *, anchors: Sequence[Anchor], at: int, signatures: Signatures
 ) -> NitroClaims:
     """Verify an attestation document.
@@ -102,7 +102,7 @@ def verify(
        recorded evidence.
 
     Args:
-        evidence: What ``parse`` made.
+        evidence: What ``parse_document`` made.
         anchors: The roots to trust.
         at: The time to judge at, Unix seconds.
         signatures: Collects the signature work.

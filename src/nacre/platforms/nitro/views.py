@@ -11,7 +11,7 @@ from nacre.reasons import explain, render
 from nacre.trust import cbor
 from nacre.trust.x509 import Certificate, parse_certificate
 
-__all__ = ["facts", "views"]
+__all__ = ["document_facts", "document_views"]
 
 _ES384 = bytes.fromhex("a1013822")
 _PCRS = {
@@ -24,7 +24,7 @@ _PCRS = {
 }
 
 
-def facts(evidence: NitroEvidence) -> Mapping[str, object]:
+def document_facts(evidence: NitroEvidence) -> Mapping[str, object]:
     """Return the values of a document under the names of the shared test vectors.
 
     Byte strings are lower-case hex.
@@ -45,7 +45,7 @@ def facts(evidence: NitroEvidence) -> Mapping[str, object]:
     }
 
 
-def views(evidence: NitroEvidence) -> Iterator[FieldView]:
+def document_views(evidence: NitroEvidence) -> Iterator[FieldView]:
     """List the fields of a document with their offsets, in its own order."""
     raw, message = evidence.raw, evidence.message
     if message.tagged:
