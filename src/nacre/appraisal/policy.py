@@ -83,7 +83,7 @@ class PolicyHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     release: Annotated[tuple[dict[str, object], ...], msgspec.Meta(min_length=1)] = ()
     platforms: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ()
     max_age: Annotated[int, msgspec.Meta(gt=0)] | str | None = None
-    anchors: dict[str, AnchorFiles] = {}
+    anchors: dict[str, dict[str, object]] = {}
 
 
 class _Roots(NamedTuple):
@@ -211,7 +211,7 @@ class _Maker:
         releases = self._releases()
         self._refuse_repeats("releases", [release.id for release in releases])
         named = {name for release in releases for name in release.variants}
-        roots = {name: self._roots(name, files) for name, files in head.anchors.items()}
+        roots = {name: self._roots(name, table) for name, table in head.anchors.items()}
         max_age = self._max_age()
         return Policy(
             id=head.id or self._digest(releases, roots, max_age),
@@ -253,10 +253,11 @@ class _Maker:
             raise self._document.wrong(name, f"a table [{name}] was expected")
         return self._document.below(name, table).convert(platforms.get(name).policy)
 
-    def _roots(self, platform: str, files: AnchorFiles) -> _Roots:
+    def _roots(self, platform: str, table: dict[str, object]) -> _Roots:
         key = f"anchors.{platform}"
         if platform not in self._names:
             raise self._document.unknown(key, [f"anchors.{name}" for name in self._names])
+        files = self._document.below(key, table).convert(AnchorFiles)
         private = [
             private_anchor(self._root(f"{key}.private", path), name=Path(path).name) for path in files.private
         ]

@@ -27,7 +27,8 @@ __all__ = ["ANY", "NAME", "Match", "Release", "ReleaseHead", "Variant", "match",
 #: What a release writes for a register that may be anything.
 ANY = "any"
 #: What identifiers of releases and policies look like: they end up in logs, tokens and terminals.
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$"
+#: It ends as it does since ``$`` lets a line break pass in Python, and JSON Schema knows no ``\Z``.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}(?![\s\S])"
 
 _MAX_VARIANTS = 256
 _HEX = re.compile(r"[0-9A-Fa-f]*", re.ASCII)

@@ -38,6 +38,7 @@ def policy_schema() -> Schema:
     parts["Release"] = {key: value for key, value in release.items() if key not in ("$schema", "$defs")}
     properties = _table(head, "properties")
     _table(properties, "release")["items"] = _reference("Release")
+    _table(properties, "anchors")["additionalProperties"] = _reference(AnchorFiles.__name__)
     properties |= {name: _reference(kind.__name__) for name, kind in sections.items()}
     return {"$schema": _DIALECT, **head, "title": "Nacre policy", "$defs": parts}
 
