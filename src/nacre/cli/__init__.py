@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``nacre``: one module per command, no logic; what is slow to import waits until it is needed."""
+"""The command ``nacre``: one module per command, no logic; what is slow to import waits for its use."""
 
 import os
 import sys

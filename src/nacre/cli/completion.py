@@ -25,8 +25,7 @@ def command(shell: str, *, as_json: bool) -> None:
     from nacre.cli.group import root  # noqa: PLC0415 (this module is loaded by it)
 
     kind = get_completion_class(shell)
-    if kind is None:  # pragma: no cover (click knows every shell of _SHELLS)
-        raise click.UsageError(f"no completion for {shell}")
+    assert kind is not None  # noqa: S101 (click knows every shell of _SHELLS)
     script = kind(root, {}, "nacre", "_NACRE_COMPLETE").source()
     if as_json:
         import msgspec  # noqa: PLC0415

@@ -104,7 +104,8 @@ def _disagreements(report: Report, style: terminal.Style) -> Iterator[str]:
         mark = style.paint("✗" if style.unicode else "x", "red")
         yield f"{mark} {terminal.clean(f'{outcome.group}/{outcome.case}')}"
         for difference in outcome.differences:
-            yield f"    {difference.what}: expected {_short(difference.expected)}, got {_short(difference.actual)}"
+            expected, actual = _short(difference.expected), _short(difference.actual)
+            yield f"    {difference.what}: expected {expected}, got {actual}"
         if outcome.why:
             yield f"    {style.paint(terminal.clean(outcome.why), 'dim')}"
         yield ""

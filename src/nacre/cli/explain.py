@@ -71,7 +71,9 @@ def command(code: str | None, *, as_json: bool) -> None:
             actual=code,
             guess=f"did you mean {guess}?" if guess else "nacre explain lists them all",
         )
-    chosen = [every[code]] if code is not None else sorted(every.values(), key=lambda one: (one.kind, one.code))
+    chosen = (
+        [every[code]] if code is not None else sorted(every.values(), key=lambda one: (one.kind, one.code))
+    )
     if as_json:
         terminal.out([msgspec.json.encode(chosen[0] if code is not None else chosen).decode()])
         return

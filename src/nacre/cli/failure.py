@@ -43,7 +43,7 @@ def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
     except KeyboardInterrupt:
         report("interrupted")
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 (the last resort: a bug of ours, said without a traceback)
+    except Exception as error:
         if debug:
             raise
         report(

@@ -2,11 +2,20 @@
 """The command tree. A command's module is loaded when the command is named, not before."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 import click
 
 from nacre.cli.exits import Exit
 from nacre.cli.failure import report
+
+if TYPE_CHECKING:
+    from typing_extensions import override
+else:
+
+    def override(method):  # noqa: ANN001, ANN202 (typing has it from Python 3.12 on)
+        return method
+
 
 __all__ = ["LazyGroup", "root", "run"]
 
@@ -25,10 +34,12 @@ _COMMANDS = {
 class LazyGroup(click.Group):
     """A group whose commands live in modules of their own, found by name."""
 
+    @override
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Name every command."""
         return sorted(_COMMANDS)
 
+    @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Load a command."""
         if cmd_name not in _COMMANDS:
@@ -36,6 +47,7 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"nacre.cli.{cmd_name}").command
         return command
 
+    @override
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -49,15 +61,30 @@ class LazyGroup(click.Group):
             )
         return super().resolve_command(ctx, args)
 
+    @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without loading them."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
 
+def _show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:  # noqa: FBT001
+    if wanted:
+        context.invoke(importlib.import_module("nacre.cli.version").command, as_json=False)
+        context.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show where an internal error happened.")
-def root(*, debug: bool) -> None:  # noqa: ARG001 (read before click starts)
+@click.option("--debug", is_flag=True, help="Show where an internal error happened; before the command.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show versions, as nacre version does.",
+)
+def root(*, debug: bool) -> None:
     """Build, ship, verify and operate applications inside Trusted Execution Environments.
 
     Exit status: 0 accepted, 10 rejected, 11 incomplete, 12 warning (not accepted), 20 unsupported
@@ -70,7 +97,7 @@ def run(arguments: list[str]) -> int:
     try:
         status = root.main(arguments, prog_name="nacre", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        click.echo(error.ctx.get_help(), err=True)
         return Exit.USAGE
     except click.ClickException as error:
         message, _, hint = error.format_message().partition("\nhint: ")

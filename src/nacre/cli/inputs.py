@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from nacre.errors import ConfigurationError, MalformedEvidence
 
-__all__ = ["MAX_DOCUMENT", "MAX_EVIDENCE", "evidence", "document", "nonce", "time"]
+__all__ = ["MAX_DOCUMENT", "MAX_EVIDENCE", "document", "evidence", "nonce", "time"]
 
 #: Bytes. The largest real evidence (a quote with a long chain) has under 20 KiB.
 MAX_EVIDENCE = 1 << 20

@@ -40,9 +40,17 @@ class Option(NamedTuple):
 
 
 VERIFY = (
-    Option(("--policy", "-p"), "policy", Kind.VALUE, "What is acceptable (nacre policy init writes one).", "FILE"),
+    Option(
+        ("--policy", "-p"), "policy", Kind.VALUE, "What is acceptable (nacre policy init writes one).", "FILE"
+    ),
     Option(("--nonce",), "nonce", Kind.VALUE, "The 32-byte nonce that was sent: hex, or @file.", "HEX|@FILE"),
-    Option(("--identity",), "identity", Kind.VALUE, "The identity document that the evidence has to name.", "FILE"),
+    Option(
+        ("--identity",),
+        "identity",
+        Kind.VALUE,
+        "The identity document that the evidence has to name.",
+        "FILE",
+    ),
     Option(("--at",), "at", Kind.VALUE, "Judge as of this time instead of now.", "RFC3339"),
     Option(
         ("--endorsements", "-e"),

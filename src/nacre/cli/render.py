@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Result as people read it: the verdict and whose hardware first, then every check, then the limits."""
 
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from nacre import platforms, reasons
 from nacre.appraisal.result import NOT_PROVEN, Result
@@ -71,7 +70,9 @@ def result_lines(
     if not verbose:
         yield from _not_reached(result, style, columns)
     if result.error is not None and not any(check.reason == result.error.code for check in result.checks):
-        yield from _indented(str(result.error), style.paint("✗ " if style.unicode else "x ", "red"), 2, columns)
+        yield from _indented(
+            str(result.error), style.paint("✗ " if style.unicode else "x ", "red"), 2, columns
+        )
     if verbose and result.claims is not None:
         yield from _values("registers", result.claims.registers, style, columns)
         yield from _values("identity", result.claims.identity, style, columns)
@@ -104,7 +105,9 @@ def _not_reached(result: Result, style: Style, columns: int) -> Iterator[str]:
     if titles:
         mark, plain, colour = _MARKS[Status.SKIPPED]
         lead = f"  {style.paint(mark if style.unicode else plain, colour)} "
-        text = f"{len(titles)} further checks were not reached, since an earlier one failed: {'; '.join(titles)}"
+        text = (
+            f"{len(titles)} further checks were not reached, since an earlier one failed: {'; '.join(titles)}"
+        )
         yield from _indented(text, lead, 4, columns)
 
 
@@ -112,9 +115,7 @@ def _title(check: Check) -> str:
     return clean(reasons.check_text(check.id).title)
 
 
-def _check_lines(
-    check: Check, column: int, *, verbose: bool, style: Style, columns: int
-) -> Iterator[str]:
+def _check_lines(check: Check, column: int, *, verbose: bool, style: Style, columns: int) -> Iterator[str]:
     mark, plain, colour = _MARKS[check.status]
     lead = f"  {style.paint(mark if style.unicode else plain, colour)} {_title(check):<{column}}  "
     indent = column + 6
@@ -134,7 +135,7 @@ def _check_lines(
 
 
 def _particulars(check: Check, indent: int, style: Style, columns: int) -> Iterator[str]:
-    spec = check.reason and reasons.reason(check.reason).spec or reasons.check_text(check.id).spec
+    spec = (check.reason and reasons.reason(check.reason).spec) or reasons.check_text(check.id).spec
     rows = {"check": check.id, "spec": spec}
     for name in ("expected", "actual"):
         if name in check.context:

@@ -13,7 +13,7 @@ from typing import TextIO
 __all__ = ["Style", "clean", "note", "out", "style", "width", "wrap"]
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
-_LEAST_WIDTH, _MOST_WIDTH = 60, 110
+_LEAST_WIDTH, _MOST_WIDTH = 60, 112
 
 
 class Style:

@@ -23,7 +23,6 @@ from nacre.platforms.base import Claims
 
 if TYPE_CHECKING:
     from nacre.cli.whynot import WhyNot
-    from nacre.endorsers.endorser import Endorser
     from nacre.platforms.base import Endorsements
 
 __all__ = ["Request", "run"]
@@ -65,7 +64,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class _Served:
     """Says of evidence that came from a URL what is missing: anybody could have served it."""
 
-    required = ("channel",)
+    required: tuple[str, ...] = ("channel",)
 
     def __init__(self, url: str) -> None:
         self._check = skipped("channel", "channel-not-attested", url=url)
@@ -84,6 +83,7 @@ def run(request: Request) -> int:
     verifier = Verifier(
         policy,
         endorsements=_endorsements(request),
+        offline=request.offline,
         sources=(_Served(request.evidence),) if served else (),
     )
     at = None if request.at is None else inputs.time(request.at)
@@ -110,16 +110,12 @@ def _refuse_contradictions(request: Request) -> None:
             )
 
 
-def _endorsements(request: Request) -> "Endorsements | Endorser | None":
-    if request.endorsements is not None:
-        from nacre.endorsers import bundle  # noqa: PLC0415 (each start loads only what it uses)
+def _endorsements(request: Request) -> "Endorsements | None":
+    if request.endorsements is None:
+        return None
+    from nacre.endorsers import bundle  # noqa: PLC0415 (each start loads only what it uses)
 
-        return bundle.load(request.endorsements)
-    if request.offline:
-        from nacre.endorsers.collector import Collector  # noqa: PLC0415
-
-        return Collector(offline=True)
-    return None
+    return bundle.load(request.endorsements)
 
 
 def _binding(request: Request) -> Binding | None:

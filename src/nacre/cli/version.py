@@ -62,8 +62,8 @@ def command(*, as_json: bool) -> None:
     terminal.out(
         (
             f"nacre {found.nacre} ({found.audit})",
-            f"crypto engine: {found.openssl} (cryptography {found.cryptography}); "
-            f"P-256 by {found.p256}, P-384 by {found.p384}",
+            f"crypto engine: {found.openssl} (cryptography {found.cryptography})",
+            f"signatures: P-256 by {found.p256}, P-384 by {found.p384}",
             f"platforms: {', '.join(found.platforms)}",
             f"Python {found.python}",
         )

@@ -53,7 +53,7 @@ class WhyNot(msgspec.Struct, frozen=True, kw_only=True):
             return
         yield from self.missing
         if not self.missing and self.status != "UpToDate":
-            yield "no component is below the newest level: the platform's configuration or software is at issue"
+            yield "no component is below the newest level: its configuration or software is at issue"
         if not self.compared:
             yield "no older endorsements to compare with; give some after --why-not"
             return
@@ -123,10 +123,10 @@ def _older(evidence: bytes, result: Result, older: str, *, bundle: bool) -> Iter
         return (bundles.load(older),)
     if bundle:
         return ()
-    from nacre.endorsers.collector import Collector  # noqa: PLC0415
+    from nacre.endorsers.defaults import default_endorser  # noqa: PLC0415
 
     platform = platforms.get(result.platform)
-    return Collector(offline=True).history(platform, platform.parse(evidence))
+    return default_endorser(offline=True).history(platform, platform.parse(evidence))
 
 
 def _before(
@@ -135,9 +135,7 @@ def _before(
     """Evaluate with older endorsements: the newest that give another status, or else the last."""
     found = None
     for endorsements in candidates:
-        earlier = _tcb(
-            appraise(evidence, policy=Policy.default(), endorsements=endorsements, at=result.at)
-        )
+        earlier = _tcb(appraise(evidence, policy=Policy.default(), endorsements=endorsements, at=result.at))
         if earlier is not None:
             found = earlier
             if earlier.status != now.status:

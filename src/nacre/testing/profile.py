@@ -41,7 +41,9 @@ def _head(case: Case) -> Iterator[str]:
 def _anchor(case: Case) -> Iterator[str]:
     role = next((role for role in _ROOT_ROLES if role in case.collateral), None)
     if role is None:
-        raise ConfigurationError("case-unreadable", path=str(case.folder), actual="no root among its collateral")
+        raise ConfigurationError(
+            "case-unreadable", path=str(case.folder), actual="no root among its collateral"
+        )
     digest = hashlib.sha256(case.collateral[role]).digest()
     if digest in {anchor.digest for anchor in platforms.get(case.platform).anchors()}:
         return
@@ -57,11 +59,20 @@ def _section(case: Case) -> Iterator[str]:
         statuses = sorted(TcbStatus.ALL - _JUDGED_ELSEWHERE)
         yield f"accept_tcb_status = {_list(statuses)}"
         yield 'accept_advisories = ["any"]'
+    else:
+        # The oracle's instances are made up where its evidence is.
+        yield "check_instance_pcr = false"
     if asked.pop("allow_debug", False) is True:
         yield "unsafe_allow_debug = true"
     for key, value in asked.items():
-        if case.platform != "nitro" or key not in ("max_user_data", "max_nonce") or not isinstance(value, int):
-            raise ConfigurationError("case-unreadable", path=str(case.folder), actual=f"policy asks for {key}")
+        if (
+            case.platform != "nitro"
+            or key not in ("max_user_data", "max_nonce")
+            or not isinstance(value, int)
+        ):
+            raise ConfigurationError(
+                "case-unreadable", path=str(case.folder), actual=f"policy asks for {key}"
+            )
         yield f"{key} = {value}"
 
 
