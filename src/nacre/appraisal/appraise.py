@@ -43,6 +43,10 @@ _REQUIRED = ("executables", "binding", "freshness")
 #: Seconds by which the clock of whoever made the evidence may be ahead.
 _CLOCK_SKEW = 60
 
+# Looking a member up in its enumeration is slow.
+_PASS = Status.PASS
+_HOLDS = (Status.PASS, Status.WARN)
+
 _EVIDENCE_READ = passed("evidence")
 _FRESH_NONCE = passed("freshness", "fresh-nonce")
 _BINDING_SKIPPED = skipped("binding", "binding-not-given")
@@ -56,7 +60,7 @@ def recognise(data: bytes, policy: Policy) -> tuple[Platform, Evidence]:
         MalformedEvidence: It is not well-formed.
         UnsupportedEvidence: Nobody here verifies it.
     """
-    platform = platforms.detect(data, allowed_outsiders=policy.outsiders)
+    platform = platforms.detect(data, allowed_outsiders=policy.platforms)
     return platform, platform.parse(data)
 
 
@@ -176,11 +180,9 @@ class _Appraisal:
         # (8)
         checks = self.checks
         if self.policy.unsafe_waive and claims is not None:
-            waives = self.policy.waives
-            checks = [
-                _waived(check) if check.status is not Status.PASS and waives(check) else check
-                for check in checks
-            ]
+            for position, check in enumerate(checks):
+                if check.status is not _PASS and self.policy.waives(check):
+                    checks[position] = _waived(check)
         required = _required(self.platform)
         if self.required:
             required = required.union(self.required)
@@ -210,7 +212,7 @@ def _bound_and_fresh(
         bound = _BINDING_SKIPPED
     else:
         bound = binding.check(claims.committed, raw_declared=bool(release and release.raw_report_data))
-        if binding.fresh and bound.status in (Status.PASS, Status.WARN):
+        if binding.fresh and bound.status in _HOLDS:
             return bound, _FRESH_NONCE
     if policy.max_age is None or claims.issued_at is None:
         return bound, _FRESHNESS_SKIPPED

@@ -18,6 +18,9 @@ class Verdict(StrEnum):
     REJECTED = "REJECTED"
 
 
+# Looking a member up in its enumeration costs more than all the rest here.
+_SKIPPED = Status.SKIPPED
+_VERIFIED, _WARNED = Verdict.VERIFIED, Verdict.WARNING
 _REJECTING = frozenset({Status.FAIL, Status.ERROR})
 _WARNING = frozenset({Status.WARN, Status.WAIVED})
 
@@ -32,11 +35,11 @@ def conclude(checks: Sequence[Check], required: frozenset[str]) -> Verdict:
     statuses = {check.status for check in checks}
     if not statuses.isdisjoint(_REJECTING):
         return Verdict.REJECTED
-    made = {check.id for check in checks if check.status is not Status.SKIPPED}
+    made = {check.id for check in checks if check.status is not _SKIPPED}
     if not made or not required <= made:
         return Verdict.INCOMPLETE
-    if Status.SKIPPED in statuses and any(
-        check.status is Status.SKIPPED and check.id in required for check in checks
+    if _SKIPPED in statuses and any(
+        check.status is _SKIPPED and check.id in required for check in checks
     ):
         return Verdict.INCOMPLETE
-    return Verdict.VERIFIED if statuses.isdisjoint(_WARNING) else Verdict.WARNING
+    return _VERIFIED if statuses.isdisjoint(_WARNING) else _WARNED

@@ -47,6 +47,10 @@ def outsiders() -> tuple[str, ...]:
 def detect(data: bytes, *, allowed_outsiders: Iterable[str] = ()) -> Platform:
     """Find the platform whose evidence this is.
 
+    Args:
+        data: The evidence.
+        allowed_outsiders: Third-party platforms that may be used; built-in ones among them change nothing.
+
     Raises:
         UnsupportedEvidence: ``evidence-unrecognised``.
     """

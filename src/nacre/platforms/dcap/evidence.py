@@ -53,7 +53,7 @@ class CertType:
     SUPPORTED = frozenset({1, 2, 3, 4, 5})
 
 
-class Quote(msgspec.Struct, frozen=True):
+class Quote(msgspec.Struct, frozen=True, gc=False):
     """A decoded quote.
 
     Attributes:

@@ -30,7 +30,7 @@ TEE_SGX = 0x00000000
 TEE_TDX = 0x00000081
 
 
-class QuoteHeader(msgspec.Struct, frozen=True):
+class QuoteHeader(msgspec.Struct, frozen=True, gc=False):
     """The first 48 bytes of a quote. The two SVNs are informative: no decision uses them."""
 
     version: int
@@ -42,7 +42,7 @@ class QuoteHeader(msgspec.Struct, frozen=True):
     user_data: bytes
 
 
-class SgxReport(msgspec.Struct, frozen=True):
+class SgxReport(msgspec.Struct, frozen=True, gc=False):
     """An SGX REPORT body, 384 bytes: of an application's enclave or of the quoting enclave."""
 
     cpu_svn: bytes
@@ -63,7 +63,7 @@ class SgxReport(msgspec.Struct, frozen=True):
     report_data: bytes
 
 
-class TdReport(msgspec.Struct, frozen=True):
+class TdReport(msgspec.Struct, frozen=True, gc=False):
     """A TD report body: TDX 1.0 (584 bytes), 1.5 (648) or 1.5 with its extension (885).
 
     Fields that a version does not have are empty.

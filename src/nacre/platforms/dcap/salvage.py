@@ -15,7 +15,7 @@ _V4 = 4
 _V5 = 5
 
 
-class SalvagedQuote(Quote, frozen=True):
+class SalvagedQuote(Quote, frozen=True, gc=False):
     """A quote that is not well-formed, as far as it could be read."""
 
 

@@ -5,11 +5,20 @@ The rules are those of Intel's Quote Verification Library (``EvaluateTcb``, ``Td
 ``TDRelaunchCheck``, ``TcbLevelCheck``). A status is one of ten words, never a boolean.
 """
 
-from operator import ge
+from collections.abc import Iterator
+from datetime import datetime
 
 import msgspec
 
-from nacre.platforms.dcap.tcb_info import EnclaveIdentity, ModuleIdentity, SvnLevel, TcbInfo, TcbLevel, TcbStatus
+from nacre.platforms.dcap.tcb_info import (
+    Component,
+    EnclaveIdentity,
+    ModuleIdentity,
+    SvnLevel,
+    TcbInfo,
+    TcbLevel,
+    TcbStatus,
+)
 
 __all__ = ["Shortfall", "Svns", "TcbReport", "evaluate", "find_module"]
 
@@ -147,9 +156,9 @@ def evaluate(info: TcbInfo, identity: EnclaveIdentity, svns: Svns) -> TcbReport:
         launch.status if now else None,
         now.status if now else None,
         _advisories(met),
-        min(level.date for level in met) if len(met) == len(levels) else None,
+        _seconds(min([level.date for level in met])) if len(met) == len(levels) else None,
         info.number,
-        next((level.date for level in info.levels if level.status == _S.UP_TO_DATE), None),
+        next((_seconds(level.date) for level in info.levels if level.status == _S.UP_TO_DATE), None),
         svns,
         info,
         identity,
@@ -173,18 +182,30 @@ def _reach(info: TcbInfo, identity: EnclaveIdentity, svns: Svns, tdx: bytes) -> 
     )
 
 
+def _seconds(date: datetime) -> int:
+    return int(date.timestamp())
+
+
 def _platform_level(levels: tuple[TcbLevel, ...], svns: Svns, tdx: bytes) -> TcbLevel | None:
     # With a versioned module, its SVN and version are judged by the module's own levels.
-    first = (2 if tdx[1] else 0) if tdx else 0
-    shown = tdx[first:]
+    first = _first_component(tdx)
     for level in levels:
+        tcb = level.tcb
         if (
-            svns.pcesvn >= level.pcesvn
-            and all(map(ge, svns.sgx, level.sgx))
-            and all(map(ge, shown, level.tdx[first:]))
+            svns.pcesvn >= tcb.pcesvn
+            and _reaches(svns.sgx, tcb.sgx)
+            and (not tdx or (tcb.tdx is not None and _reaches(tdx[first:], tcb.tdx[first:])))
         ):
             return level
     return None
+
+
+def _first_component(tdx: bytes) -> int:
+    return 2 if tdx and tdx[1] else 0
+
+
+def _reaches(svns: bytes, components: tuple[Component, ...]) -> bool:
+    return all([svn >= component.svn for svn, component in zip(svns, components, strict=True)])
 
 
 def _svn_level(levels: tuple[SvnLevel, ...], svn: int) -> SvnLevel | None:
@@ -211,40 +232,32 @@ def _advisories(levels: list[TcbLevel | SvnLevel]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+_PACKAGES = "the host operator (DCAP packages)"
+_SOMEBODY = "the machine's owner or host operator"
 _UPDATERS = {
     "BIOS": "the machine's owner (BIOS)",
     "OS/VMM": "the cloud or host operator (OS/VMM)",
 }
 
 
-def _shortfalls(report: TcbReport) -> list[Shortfall]:
+def _shortfalls(report: TcbReport) -> Iterator[Shortfall]:
     info, svns = report.info, report.svns
-    missing = []
     if info.levels:
-        best = info.levels[0]
-        first = (2 if svns.tdx[1] else 0) if svns.tdx else 0
-        have = svns.sgx + svns.tdx
-        need = best.sgx + best.tdx
-        for index, (has, needs) in enumerate(zip(have, need, strict=False)):
-            if has < needs and not 16 <= index < 16 + first:  # noqa: PLR2004
-                missing.append(_component(info, index, has, needs))
-        if svns.pcesvn < best.pcesvn:
-            missing.append(Shortfall("PCE", svns.pcesvn, best.pcesvn, "the host operator (DCAP packages)"))
+        newest = info.levels[0].tcb
+        yield from _below("SGX", svns.sgx, newest.sgx, 0)
+        yield from _below("TDX", svns.tdx, newest.tdx or (), _first_component(svns.tdx))
+        if svns.pcesvn < newest.pcesvn:
+            yield Shortfall("PCE", svns.pcesvn, newest.pcesvn, _PACKAGES)
     module = find_module(info, svns.tdx) if svns.tdx and svns.tdx[1] else None
     if module and module.levels and svns.tdx[0] < module.levels[0].isvsvn:
-        missing.append(
-            Shortfall(f"TDX module {module.id}", svns.tdx[0], module.levels[0].isvsvn, "the cloud")
-        )
+        yield Shortfall(f"TDX module {module.id}", svns.tdx[0], module.levels[0].isvsvn, "the cloud")
     levels = report.identity.levels
     if levels and svns.qe < levels[0].isvsvn:
-        missing.append(
-            Shortfall("quoting enclave", svns.qe, levels[0].isvsvn, "the host operator (DCAP packages)")
-        )
-    return missing
+        yield Shortfall("quoting enclave", svns.qe, levels[0].isvsvn, _PACKAGES)
 
 
-def _component(info: TcbInfo, index: int, has: int, needs: int) -> Shortfall:
-    kind, category = info.names[index] if index < len(info.names) else ("", "")
-    family, number = ("SGX", index) if index < 16 else ("TDX", index - 16)  # noqa: PLR2004
-    name = kind or f"{family} component {number + 1}"
-    return Shortfall(name, has, needs, _UPDATERS.get(category, "the machine's owner or host operator"))
+def _below(family: str, svns: bytes, components: tuple[Component, ...], first: int) -> Iterator[Shortfall]:
+    for index, (svn, component) in enumerate(zip(svns, components, strict=False)):
+        if svn < component.svn and index >= first:
+            name = component.type or f"{family} component {index + 1}"
+            yield Shortfall(name, svn, component.svn, _UPDATERS.get(component.category, _SOMEBODY))

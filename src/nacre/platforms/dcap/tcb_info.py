@@ -6,19 +6,22 @@ Decoding proves nothing: the signature over the exact bytes is checked in ``veri
 """
 
 from collections.abc import Mapping
-from typing import TypeVar, cast
+from datetime import datetime
+from typing import Annotated, Literal, cast
 
 import msgspec
 
 from nacre.errors import MalformedEvidence
-from nacre.trust.json import signed_member
+from nacre.trust.json import convert, signed_member
 from nacre.trust.times import parse_rfc3339
 
 __all__ = [
     "COMPONENTS",
+    "Component",
     "EnclaveIdentity",
     "ModuleIdentity",
     "SvnLevel",
+    "Tcb",
     "TcbInfo",
     "TcbLevel",
     "TcbStatus",
@@ -27,14 +30,24 @@ __all__ = [
 ]
 
 COMPONENTS = 16
-_MAX_LEVELS = 256
-_MAX_MODULES = 64
-_MAX_ADVISORIES = 256
 _HASH_SIZE = 48
 _SGX_SIGNER_SIZE = 32
 _DOCUMENT_LIMIT = 256 * 1024
 
-T = TypeVar("T")
+_Svn = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
+_Date = Annotated[datetime, msgspec.Meta(tz=True)]
+_Advisories = Annotated[tuple[str, ...], msgspec.Meta(max_length=256)]
+_PlatformStatus = Literal[
+    "UpToDate",
+    "SWHardeningNeeded",
+    "ConfigurationNeeded",
+    "ConfigurationAndSWHardeningNeeded",
+    "OutOfDate",
+    "OutOfDateConfigurationNeeded",
+    "Revoked",
+]
+_ComponentStatus = Literal["UpToDate", "OutOfDate", "Revoked"]
 
 
 class TcbStatus:
@@ -51,7 +64,7 @@ class TcbStatus:
     RELAUNCH_CONFIGURATION = "TDRelaunchAdvisedConfigurationNeeded"
     NOT_SUPPORTED = "NotSupported"
 
-    PLATFORM = frozenset(
+    ALL = frozenset(
         {
             UP_TO_DATE,
             SW_HARDENING,
@@ -60,39 +73,72 @@ class TcbStatus:
             OUT_OF_DATE,
             OUT_OF_DATE_CONFIGURATION,
             REVOKED,
+            RELAUNCH,
+            RELAUNCH_CONFIGURATION,
+            NOT_SUPPORTED,
         }
     )
-    COMPONENT = frozenset({UP_TO_DATE, OUT_OF_DATE, REVOKED})
-    ALL = PLATFORM | {RELAUNCH, RELAUNCH_CONFIGURATION, NOT_SUPPORTED}
 
 
-class TcbLevel(msgspec.Struct, frozen=True):
-    """One level of TCB Info.
+class Component(msgspec.Struct, frozen=True, gc=False):
+    """One component of a TCB level, with Intel's words for what it is and who updates it."""
 
-    Attributes:
-        sgx: Sixteen SVNs, one byte each, that the PCK certificate has to reach.
-        pcesvn: The PCESVN it has to reach.
-        tdx: Sixteen SVNs that TEE_TCB_SVN has to reach; empty for SGX.
-        status: A platform status.
-        date: The level's date, Unix seconds.
-        advisories: Security advisories that apply at this level.
-    """
-
-    sgx: bytes
-    pcesvn: int
-    tdx: bytes
-    status: str
-    date: int
-    advisories: tuple[str, ...]
+    svn: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    category: str = ""
+    type: str = ""
 
 
-class SvnLevel(msgspec.Struct, frozen=True):
+_Components = Annotated[tuple[Component, ...], msgspec.Meta(min_length=COMPONENTS, max_length=COMPONENTS)]
+
+
+class Tcb(
+    msgspec.Struct, frozen=True, gc=False, rename={"sgx": "sgxtcbcomponents", "tdx": "tdxtcbcomponents"}
+):
+    """What a platform has to reach for a level: SGX components, PCESVN and, for TDX, its components."""
+
+    sgx: _Components
+    pcesvn: _Svn
+    tdx: _Components | None = None
+
+
+class TcbLevel(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    rename={"status": "tcbStatus", "date": "tcbDate", "advisories": "advisoryIDs"},
+):
+    """One level of TCB Info: what to reach, what that is called, since when, which advisories apply."""
+
+    tcb: Tcb
+    status: _PlatformStatus
+    date: _Date
+    advisories: _Advisories = ()
+
+
+class _Isvsvn(msgspec.Struct, frozen=True, gc=False):
+    isvsvn: _Svn
+
+
+class SvnLevel(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    rename={"status": "tcbStatus", "date": "tcbDate", "advisories": "advisoryIDs"},
+):
     """One level of an enclave or a TDX module: an ISVSVN to reach."""
 
-    isvsvn: int
-    status: str
-    date: int
-    advisories: tuple[str, ...]
+    tcb: _Isvsvn
+    status: _ComponentStatus
+    date: _Date
+    advisories: _Advisories = ()
+
+    @property
+    def isvsvn(self) -> int:
+        """The ISVSVN to reach."""
+        return self.tcb.isvsvn
+
+
+_SvnLevels = Annotated[tuple[SvnLevel, ...], msgspec.Meta(max_length=256)]
 
 
 class ModuleIdentity(msgspec.Struct, frozen=True):
@@ -120,7 +166,6 @@ class TcbInfo(msgspec.Struct, frozen=True):
         module: The base identity of the TDX module (major version 0); None for SGX.
         modules: Identities of later module versions, by upper-case id (``TDX_01``).
         levels: Descending.
-        names: What each component is, as far as Intel says: SGX components, then TDX components.
     """
 
     signed: bytes
@@ -134,7 +179,6 @@ class TcbInfo(msgspec.Struct, frozen=True):
     module: ModuleIdentity | None
     modules: Mapping[str, ModuleIdentity]
     levels: tuple[TcbLevel, ...]
-    names: tuple[tuple[str, str], ...]
 
 
 class EnclaveIdentity(msgspec.Struct, frozen=True):
@@ -155,88 +199,50 @@ class EnclaveIdentity(msgspec.Struct, frozen=True):
     levels: tuple[SvnLevel, ...]
 
 
-class _Object:
-    """A JSON object whose members are read with their types; every refusal names the member."""
+class _Module(msgspec.Struct, frozen=True, gc=False):
+    mrsigner: str
+    attributes: str
+    attributesMask: str  # noqa: N815 (Intel's name)
+    id: str = ""
+    tcbLevels: _SvnLevels = ()  # noqa: N815
 
-    __slots__ = ("_members", "_path")
-
-    def __init__(self, value: object, path: str) -> None:
-        if not isinstance(value, dict):
-            raise MalformedEvidence("document-member", path=path, expected="an object", actual=_kind(value))
-        self._members = cast("dict[str, object]", value)
-        self._path = path
-
-    def has(self, name: str) -> bool:
-        return name in self._members
-
-    def _get(self, name: str, kind: type[T]) -> T:
-        value = self._members.get(name)
-        if type(value) is not kind:
-            raise MalformedEvidence(
-                "document-member", path=f"{self._path}.{name}", expected=kind.__name__, actual=_kind(value)
-            )
-        return cast("T", value)
-
-    def text(self, name: str) -> str:
-        return self._get(name, str)
-
-    def number(self, name: str, limit: int) -> int:
-        value = self._get(name, int)
-        if not 0 <= value <= limit:
-            raise MalformedEvidence(
-                "document-member", path=f"{self._path}.{name}", expected=f"0 to {limit}", actual=value
-            )
-        return value
-
-    def hexadecimal(self, name: str, size: int) -> bytes:
-        text = self.text(name)
-        try:
-            value = bytes.fromhex(text)
-        except ValueError:
-            value = b""
-        if len(value) != size or len(text) != 2 * size:
-            raise MalformedEvidence(
-                "document-member", path=f"{self._path}.{name}", expected=f"{size} bytes in hex", actual=text[:80]
-            )
-        return value
-
-    def time(self, name: str) -> int:
-        return parse_rfc3339(self.text(name), what=f"{self._path}.{name}")
-
-    def object(self, name: str) -> "_Object":
-        return _Object(self._members.get(name), f"{self._path}.{name}")
-
-    def objects(self, name: str, limit: int) -> "list[_Object]":
-        values = self._get(name, list)
-        if len(values) > limit:
-            raise MalformedEvidence(
-                "too-many", what=f"{self._path}.{name}", expected=limit, actual=len(values)
-            )
-        path = f"{self._path}.{name}"
-        return [_Object(value, path) for value in values]
-
-    def values(self, name: str) -> list[object]:
-        return self._get(name, list)
-
-    def status(self, known: frozenset[str]) -> str:
-        text = self.text("tcbStatus")
-        if text not in known:
-            raise MalformedEvidence("tcb-status-unknown", path=self._path, actual=text)
-        return text
-
-    def advisories(self) -> tuple[str, ...]:
-        if "advisoryIDs" not in self._members:
-            return ()
-        values = self._get("advisoryIDs", list)
-        if len(values) > _MAX_ADVISORIES or not all(isinstance(value, str) for value in values):
-            raise MalformedEvidence(
-                "document-member", path=f"{self._path}.advisoryIDs", expected="advisory ids", actual=len(values)
-            )
-        return tuple(values)
+    def identity(self) -> ModuleIdentity:
+        return ModuleIdentity(
+            self.id.upper(),
+            _hexadecimal(self.mrsigner, _HASH_SIZE, "mrsigner"),
+            _hexadecimal(self.attributes, 8, "attributes"),
+            _hexadecimal(self.attributesMask, 8, "attributesMask"),
+            self.tcbLevels,
+        )
 
 
-def _kind(value: object) -> str:
-    return "nothing" if value is None else type(value).__name__
+class _TcbInfo(msgspec.Struct, frozen=True, rename="camel"):
+    version: Literal[2, 3]
+    issue_date: str
+    next_update: str
+    fmspc: str
+    pce_id: str
+    tcb_type: Literal[0]
+    tcb_evaluation_data_number: _Number
+    tcb_levels: Annotated[tuple[TcbLevel, ...], msgspec.Meta(max_length=256)]
+    id: Literal["SGX", "TDX"] | None = None
+    tdx_module: _Module | None = None
+    tdx_module_identities: Annotated[tuple[_Module, ...], msgspec.Meta(max_length=64)] = ()
+
+
+class _Identity(msgspec.Struct, frozen=True):
+    id: str
+    version: Literal[2]
+    issueDate: str  # noqa: N815 (Intel's names)
+    nextUpdate: str  # noqa: N815
+    tcbEvaluationDataNumber: _Number  # noqa: N815
+    miscselect: str
+    miscselectMask: str  # noqa: N815
+    attributes: str
+    attributesMask: str  # noqa: N815
+    mrsigner: str
+    isvprodid: _Svn
+    tcbLevels: _SvnLevels  # noqa: N815
 
 
 def parse_tcb_info(data: bytes) -> TcbInfo:
@@ -245,116 +251,56 @@ def parse_tcb_info(data: bytes) -> TcbInfo:
     Raises:
         MalformedEvidence: It is not strict JSON of this form, or a member is missing or out of range.
     """
-    signed, signature, value = signed_member(data, "tcbInfo", what="TCB Info", limit=_DOCUMENT_LIMIT)
-    info = _Object(value, "tcbInfo")
-    version = info.number("version", 1 << 16)
-    if version not in (2, 3):
-        raise MalformedEvidence("document-version", what="TCB Info", actual=version, expected=("2", "3"))
-    kind = info.text("id") if version == 3 else "SGX"  # noqa: PLR2004
-    if kind not in ("SGX", "TDX"):
-        raise MalformedEvidence("document-member", path="tcbInfo.id", expected="SGX or TDX", actual=kind)
-    if info.number("tcbType", 255) != 0:
-        raise MalformedEvidence("document-member", path="tcbInfo.tcbType", expected=0, actual="another type")
+    what = "TCB Info"
+    signed, signature, value = signed_member(data, "tcbInfo", what=what, limit=_DOCUMENT_LIMIT)
+    if value.get("version") == 2:  # noqa: PLR2004
+        value = _nested(value, what)
+    info = convert(value, _TcbInfo, what=what)
+    kind = info.id or ("SGX" if info.version == 2 else "")  # noqa: PLR2004
     tdx = kind == "TDX"
-    levels = info.objects("tcbLevels", _MAX_LEVELS)
-    read_level = _level_v2 if version == 2 else _level_v3  # noqa: PLR2004
+    if not kind or tdx != (info.tdx_module is not None):
+        raise MalformedEvidence("document-member", path="tcbInfo", expected="id and tdxModule", actual=kind)
+    if tdx and not all([level.tcb.tdx for level in info.tcb_levels]):
+        raise MalformedEvidence("tcb-components", what=what, expected=COMPONENTS, actual=0)
+    modules = {module.id: module for module in [given.identity() for given in info.tdx_module_identities]}
+    if len(modules) != len(info.tdx_module_identities):
+        raise MalformedEvidence(
+            "document-member", path="tdxModuleIdentities", expected="each id once", actual=tuple(modules)
+        )
     return TcbInfo(
         signed,
         signature,
         kind,
-        info.time("issueDate"),
-        info.time("nextUpdate"),
-        info.hexadecimal("fmspc", 6),
-        info.hexadecimal("pceId", 2),
-        info.number("tcbEvaluationDataNumber", 1 << 31),
-        _module(info.object("tdxModule"), "", ()) if tdx else None,
-        _modules(info) if tdx else {},
-        tuple([read_level(level, tdx=tdx) for level in levels]),
-        _names(levels[0], tdx=tdx) if levels and version == 3 else (),  # noqa: PLR2004
+        parse_rfc3339(info.issue_date, what=what),
+        parse_rfc3339(info.next_update, what=what),
+        _hexadecimal(info.fmspc, 6, "fmspc"),
+        _hexadecimal(info.pce_id, 2, "pceId"),
+        info.tcb_evaluation_data_number,
+        info.tdx_module.identity() if info.tdx_module else None,
+        modules,
+        info.tcb_levels,
     )
 
 
-def _level_v3(level: _Object, *, tdx: bool) -> TcbLevel:
-    tcb = level.object("tcb")
-    return TcbLevel(
-        _svns(tcb.values("sgxtcbcomponents"), "sgxtcbcomponents"),
-        tcb.number("pcesvn", 0xFFFF),
-        _svns(tcb.values("tdxtcbcomponents"), "tdxtcbcomponents") if tdx else b"",
-        level.status(TcbStatus.PLATFORM),
-        level.time("tcbDate"),
-        level.advisories(),
-    )
-
-
-def _level_v2(level: _Object, *, tdx: bool) -> TcbLevel:
-    del tdx  # version 2 is of a time before TDX
-    tcb = level.object("tcb")
-    svns = bytes([tcb.number(f"sgxtcbcomp{index:02d}svn", 255) for index in range(1, COMPONENTS + 1)])
-    return TcbLevel(
-        svns,
-        tcb.number("pcesvn", 0xFFFF),
-        b"",
-        level.status(TcbStatus.PLATFORM),
-        level.time("tcbDate"),
-        level.advisories(),
-    )
-
-
-def _svns(components: list[object], what: str) -> bytes:
-    if len(components) != COMPONENTS:
-        raise MalformedEvidence("tcb-components", what=what, expected=COMPONENTS, actual=len(components))
+def _nested(info: dict[str, object], what: str) -> dict[str, object]:
+    """Give TCB Info v2, which lists the components flat, the form of v3."""
     try:
-        return bytes([component["svn"] for component in cast("list[dict[str, int]]", components)])
-    except (TypeError, KeyError, ValueError):
-        raise MalformedEvidence(
-            "document-member", path=what, expected="svn 0 to 255 in each", actual="something else"
-        ) from None
-
-
-def _names(level: _Object, *, tdx: bool) -> tuple[tuple[str, str], ...]:
-    tcb = level.object("tcb")
-    names = []
-    for member in ("sgxtcbcomponents", "tdxtcbcomponents") if tdx else ("sgxtcbcomponents",):
-        for component in tcb.values(member):
-            fields = cast("dict[str, object]", component)
-            names.append((str(fields.get("type", "")), str(fields.get("category", ""))))
-    return tuple(names)
-
-
-def _modules(info: _Object) -> dict[str, ModuleIdentity]:
-    if not info.has("tdxModuleIdentities"):
-        return {}
-    found: dict[str, ModuleIdentity] = {}
-    for identity in info.objects("tdxModuleIdentities", _MAX_MODULES):
-        name = identity.text("id").upper()
-        if name in found:
-            raise MalformedEvidence("document-member", path="tdxModuleIdentities", expected="each id once", actual=name)
-        found[name] = _module(identity, name, _svn_levels(identity))
-    return found
-
-
-def _module(module: _Object, name: str, levels: tuple[SvnLevel, ...]) -> ModuleIdentity:
-    return ModuleIdentity(
-        name,
-        module.hexadecimal("mrsigner", _HASH_SIZE),
-        module.hexadecimal("attributes", 8),
-        module.hexadecimal("attributesMask", 8),
-        levels,
-    )
-
-
-def _svn_levels(holder: _Object) -> tuple[SvnLevel, ...]:
-    return tuple(
-        [
-            SvnLevel(
-                level.object("tcb").number("isvsvn", 0xFFFF),
-                level.status(TcbStatus.COMPONENT),
-                level.time("tcbDate"),
-                level.advisories(),
-            )
-            for level in holder.objects("tcbLevels", _MAX_LEVELS)
+        levels = [
+            level
+            | {
+                "tcb": {
+                    "sgxtcbcomponents": [
+                        {"svn": level["tcb"][f"sgxtcbcomp{number:02d}svn"]}
+                        for number in range(1, COMPONENTS + 1)
+                    ],
+                    "pcesvn": level["tcb"]["pcesvn"],
+                }
+            }
+            for level in cast("list[dict[str, dict[str, object]]]", info["tcbLevels"])
         ]
-    )
+    except (KeyError, TypeError):
+        raise MalformedEvidence("tcb-components", what=what, expected=COMPONENTS, actual="fewer") from None
+    return info | {"tcbLevels": levels, "id": "SGX"}
 
 
 def parse_identity(data: bytes) -> EnclaveIdentity:
@@ -363,26 +309,34 @@ def parse_identity(data: bytes) -> EnclaveIdentity:
     Raises:
         MalformedEvidence: It is not strict JSON of this form, or a member is missing or out of range.
     """
-    signed, signature, value = signed_member(
-        data, "enclaveIdentity", what="enclave identity", limit=_DOCUMENT_LIMIT
-    )
-    identity = _Object(value, "enclaveIdentity")
-    version = identity.number("version", 1 << 16)
-    if version != 2:  # noqa: PLR2004
-        raise MalformedEvidence("document-version", what="enclave identity", actual=version, expected=("2",))
+    what = "enclave identity"
+    signed, signature, value = signed_member(data, "enclaveIdentity", what=what, limit=_DOCUMENT_LIMIT)
+    identity = convert(value, _Identity, what=what)
     return EnclaveIdentity(
         signed,
         signature,
-        identity.text("id"),
-        identity.time("issueDate"),
-        identity.time("nextUpdate"),
-        identity.number("tcbEvaluationDataNumber", 1 << 31),
+        identity.id,
+        parse_rfc3339(identity.issueDate, what=what),
+        parse_rfc3339(identity.nextUpdate, what=what),
+        identity.tcbEvaluationDataNumber,
         # Written as a big-endian number; reports hold it little-endian.
-        identity.hexadecimal("miscselect", 4)[::-1],
-        identity.hexadecimal("miscselectMask", 4)[::-1],
-        identity.hexadecimal("attributes", 16),
-        identity.hexadecimal("attributesMask", 16),
-        identity.hexadecimal("mrsigner", _SGX_SIGNER_SIZE),
-        identity.number("isvprodid", 0xFFFF),
-        _svn_levels(identity),
+        _hexadecimal(identity.miscselect, 4, "miscselect")[::-1],
+        _hexadecimal(identity.miscselectMask, 4, "miscselectMask")[::-1],
+        _hexadecimal(identity.attributes, 16, "attributes"),
+        _hexadecimal(identity.attributesMask, 16, "attributesMask"),
+        _hexadecimal(identity.mrsigner, _SGX_SIGNER_SIZE, "mrsigner"),
+        identity.isvprodid,
+        identity.tcbLevels,
     )
+
+
+def _hexadecimal(text: str, size: int, path: str) -> bytes:
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != size or len(text) != 2 * size:
+        raise MalformedEvidence(
+            "document-member", path=path, expected=f"{size} bytes in hex", actual=text[:100]
+        )
+    return value
