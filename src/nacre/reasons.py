@@ -70,12 +70,17 @@ def checks() -> Mapping[str, CheckText]:
 
 def reason(code: str) -> Reason:
     """Look up a reason code; an unlisted one (of a third-party platform) explains itself."""
-    return _table().reason.get(code) or Reason(text=code)
+    return _table().reason.get(code) or Reason(text=_literal(code))
 
 
 def check_text(check: str) -> CheckText:
     """Look up a check identifier; an unlisted one (of a third-party source) explains itself."""
-    return _table().check.get(check) or CheckText(title=check, passes=check, claim="configuration")
+    return _table().check.get(check) or CheckText(title=check, passes=_literal(check), claim="configuration")
+
+
+def _literal(text: str) -> str:
+    """Return a format string that renders as ``text``."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 class _Words(string.Formatter):
@@ -111,4 +116,4 @@ def explain(check: Check) -> str:
     if check.reason:
         return render(reason(check.reason).text, check.context)
     text = check_text(check.id)
-    return render(text.passes if check.status is Status.PASS else text.title, check.context)
+    return render(text.passes, check.context) if check.status is Status.PASS else text.title

@@ -40,7 +40,8 @@ def policy_schema() -> Schema:
     _table(properties, "release")["items"] = _reference("Release")
     _table(properties, "anchors")["additionalProperties"] = _reference(AnchorFiles.__name__)
     properties |= {name: _reference(kind.__name__) for name, kind in sections.items()}
-    return {"$schema": _DIALECT, **head, "title": "Nacre policy", "$defs": parts}
+    description = "What a relying party asks of evidence."
+    return {"$schema": _DIALECT, **head, "title": "Nacre policy", "description": description, "$defs": parts}
 
 
 def release_schema() -> Schema:
@@ -61,6 +62,7 @@ def release_schema() -> Schema:
         "$schema": _DIALECT,
         **head,
         "title": "Nacre release",
+        "description": "The registers that one published version of an application shows.",
         "anyOf": [{"required": [name]} for name in names],
         "$defs": {f"{name}Registers": _registers(platforms.get(name).registers) for name in names},
     }
@@ -89,25 +91,28 @@ def encode(schema: Schema) -> str:
 def _components(kinds: Iterable[type[msgspec.Struct]]) -> dict[str, Schema]:
     """Return the schema of each record by name, its docstring spread over its members."""
     known = tuple(kinds)
-    _, parts = msgspec.json.schema_components(known, ref_template=_REFERENCE)
-    for kind in known:
-        part = parts[kind.__name__]
-        part["description"] = (inspect.getdoc(kind) or "").partition("\n")[0]
-        members = _table(part, "properties")
-        for name, text in _attributes(kind).items():
-            _table(members, name)["description"] = text
+    # The hook is asked about the members of tables whose form only the caller knows, and puts in.
+    _, parts = msgspec.json.schema_components(
+        known, ref_template=_REFERENCE, schema_hook=lambda _: {"type": "object"}
+    )
+    bases = {kind.__name__: kind.__mro__ for kind in known}
+    for name, part in parts.items():
+        own = str(part.get("description", ""))
+        # A base's docstring before its child's; of records inside records only their own is at hand.
+        docs = [base.__doc__ or "" for base in reversed(bases[name])] if name in bases else [own]
+        part["description"] = inspect.cleandoc(own).partition("\n")[0].replace("``", "")
+        if "properties" in part:
+            _spread(_table(part, "properties"), docs)
     return parts
 
 
-def _attributes(kind: type[msgspec.Struct]) -> dict[str, str]:
-    """Read what docstrings, a base's before its child's, say of each member."""
-    found: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        section = _ATTRIBUTES.search(inspect.cleandoc(base.__doc__ or "") + "\n")
-        if section and issubclass(base, msgspec.Struct):
-            for entry in _ATTRIBUTE.finditer(textwrap.dedent(section["body"])):
-                found[entry["name"]] = " ".join(entry["text"].replace("``", "").split())
-    return {name: text for name, text in found.items() if name in kind.__struct_fields__}
+def _spread(members: Schema, docs: Iterable[str]) -> None:
+    for doc in docs:
+        section = _ATTRIBUTES.search(inspect.cleandoc(doc) + "\n")
+        for entry in _ATTRIBUTE.finditer(textwrap.dedent(section["body"]) if section else ""):
+            if entry["name"] in members:
+                text = " ".join(entry["text"].replace("``", "").split())
+                _table(members, entry["name"])["description"] = text
 
 
 def _table(schema: Mapping[str, object], key: str) -> Schema:
