@@ -87,7 +87,7 @@ def check_path(
                 expected=scheme.name,
                 actual=oids.dotted(certificate.signature_algorithm),
             )
-        key = scheme.spki(issuer.spki)
+        key = signatures.key(scheme, issuer.spki)
         signatures.expect(key, certificate.signature, certificate.tbs, check=check, what=certificate)
 
 

@@ -8,10 +8,13 @@ Nothing that was read may be acted upon before :meth:`Signatures.settle` has ret
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from nacre.errors import VerificationError
 from nacre.trust.memo import Recall
+
+if TYPE_CHECKING:
+    from nacre.trust.keys import EcdsaScheme
 
 __all__ = ["Key", "Pool", "Signatures"]
 
@@ -56,7 +59,7 @@ class Signatures:
     Not shared between threads; the memo may be.
     """
 
-    __slots__ = ("_learned", "_memo", "_pending", "_pool")
+    __slots__ = ("_keys", "_learned", "_memo", "_pending", "_pool")
 
     def __init__(self, memo: Recall | None = None, pool: Pool | None = None) -> None:
         """Recall from and remember in ``memo``; verify in parallel where there is a ``pool``."""
@@ -64,6 +67,7 @@ class Signatures:
         self._pool = pool
         self._pending: list[_Pending] = []
         self._learned: list[tuple[bytes, object]] = []
+        self._keys: dict[bytes, Key] = {}
 
     def recall(self, key: bytes) -> object | None:
         """Return what an earlier verification learned under ``key``: its signatures hold.
@@ -83,6 +87,17 @@ class Signatures:
             what: What errors call the signed thing; turned into words when there is such an error.
         """
         self._pending.append(_Pending(len(self._pending), key, signature, message, check, what))
+
+    def key(self, scheme: "EcdsaScheme", spki: bytes) -> Key:
+        """Load a key, each one once: an issuer's is needed for every signature it made.
+
+        Raises:
+            MalformedEvidence: ``key-unusable``.
+        """
+        key = self._keys.get(spki)
+        if key is None or key.algorithm != scheme.algorithm:
+            key = self._keys[spki] = scheme.spki(spki)
+        return key
 
     def learn(self, key: bytes, value: object) -> None:
         """Remember ``value`` under ``key`` if everything that is pending turns out to hold."""

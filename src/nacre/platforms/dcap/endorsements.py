@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from nacre.checks import Check, Later, skipped
+from nacre.checks import Check, skipped
 from nacre.errors import VerificationError
 from nacre.platforms.base import Endorsements, Source
 from nacre.platforms.dcap.pck import PckExtension
@@ -83,9 +83,9 @@ class Tee(msgspec.Struct, frozen=True):
 
 
 class Dated(msgspec.Struct, frozen=True):
-    """A signed thing and the time it may be used, both ends included, Unix seconds."""
+    """A signed thing, named by its text, and the time it may be used: both ends included, Unix seconds."""
 
-    what: str | Later
+    what: object
     begins: int
     ends: int
 
@@ -258,11 +258,11 @@ class _Work:
         check_crl(
             crl,
             issuer=issuer,
-            key=P256_SHA256.spki(issuer.spki),
+            key=self._signatures.key(P256_SHA256, issuer.spki),
             signatures=self._signatures,
             check=self._trail.current,
         )
-        self.dated.append(Dated(Later(_list_of, issuer), crl.this_update, crl.next_update))
+        self.dated.append(Dated(crl, crl.this_update, crl.next_update))
         return crl
 
     def document(self, role: str, parse: Callable[[bytes], _Document]) -> _Document | None:
@@ -274,7 +274,7 @@ class _Work:
         document = parse(data)
         what = _TITLES[role]
         self._signatures.expect(
-            P256_SHA256.spki(self._signer(chain).spki),
+            self._signatures.key(P256_SHA256, self._signer(chain).spki),
             raw_signature(document.signature, P256_SHA256),
             document.signed,
             check=self._trail.current,
@@ -310,12 +310,4 @@ class _Work:
 
 def validity(certificate: Certificate) -> Dated:
     """Say when a certificate may be used."""
-    return Dated(Later(_certificate_of, certificate), certificate.not_before, certificate.not_after)
-
-
-def _certificate_of(certificate: Certificate) -> str:
-    return f"the certificate of {certificate.common_name}"
-
-
-def _list_of(issuer: Certificate) -> str:
-    return f"the revocation list of {issuer.common_name}"
+    return Dated(certificate, certificate.not_before, certificate.not_after)

@@ -52,6 +52,7 @@ class PckExtension(msgspec.Struct, frozen=True):
     smt: bool | None
 
 
+_SHORT = 0x80  # elements below this size have lengths of one byte
 _Value = tuple[int, int, int]  # tag, start and stop of the content
 
 
@@ -91,18 +92,24 @@ def parse_extension(certificate: Certificate) -> PckExtension:
 def _pairs(data: bytes, at: int, end: int, parent: bytes) -> dict[int, _Value]:
     """Read a sequence of (parent.N, value) into N -> value; each N at most once."""
     found: dict[int, _Value] = {}
-    size = len(parent) + 1
+    label = bytes([der.OID, len(parent) + 1]) + parent
+    size = len(label)
     while at < end:
-        start, stop = der.element(data, at, end, der.SEQUENCE)
-        oid_start, oid_stop = der.element(data, start, stop, der.OID)
-        number = data[oid_stop - 1]
-        if oid_stop - oid_start != size or not data.startswith(parent, oid_start) or number in found:
+        # Nearly all are short; the rest goes through the general reader.
+        start, stop = at + 2, at + 2 + data[at + 1] if at + 1 < end else end
+        if data[at] != der.SEQUENCE or stop > end or stop - at > _SHORT:
+            start, stop = der.element(data, at, end, der.SEQUENCE)
+        value = start + size + 1
+        if not data.startswith(label, start) or value + 2 > stop or data[value - 1] in found:
             raise MalformedEvidence(
-                "pck-extension-field", what="SGX extension", actual=data[oid_start:oid_stop], offset=oid_start
+                "pck-extension-field", what="SGX extension", actual=data[start:value], offset=start
             )
-        value = der.tagged(data, oid_stop, stop)
-        der.finish(value[2], stop)
-        found[number] = value
+        if value + 2 + data[value + 1] == stop and stop - value <= _SHORT:
+            found[data[value - 1]] = (data[value], value + 2, stop)
+        else:
+            entry = der.tagged(data, value, stop)
+            der.finish(entry[2], stop)
+            found[data[value - 1]] = entry
         at = stop
     return found
 

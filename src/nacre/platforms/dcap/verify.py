@@ -250,7 +250,7 @@ def _pck(chain_pem: bytes, anchors: Sequence[Anchor], signatures: Signatures) ->
         leaf,
         ca,
         ca.digest,
-        P256_SHA256.spki(leaf.spki),
+        signatures.key(P256_SHA256, leaf.spki),
         extension,
         _identity(extension),
         ca.common_name,
@@ -410,7 +410,7 @@ def _currency(pck: _Pck, collateral: Collateral, at: int) -> Check:
     for item in (*pck.dated, *collateral.dated):
         if not item.begins <= at <= item.ends:
             reason = "expired" if at > item.ends else "not-yet-valid"
-            return failed("currency", reason, what=item.what, begins=item.begins, ends=item.ends, at=at)
+            return failed("currency", reason, what=str(item.what), begins=item.begins, ends=item.ends, at=at)
     return _CURRENCY
 
 
