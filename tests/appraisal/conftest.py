@@ -83,7 +83,7 @@ def outsiders(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     return tuple(installed)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_result() -> MakeResult:
     """Make results as an appraisal would: the verdict follows from the checks."""
 
