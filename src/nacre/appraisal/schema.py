@@ -9,6 +9,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
+from typing import cast
 
 import msgspec
 
@@ -110,16 +111,12 @@ def _spread(members: Schema, docs: Iterable[str]) -> None:
     for doc in docs:
         section = _ATTRIBUTES.search(inspect.cleandoc(doc) + "\n")
         for entry in _ATTRIBUTE.finditer(textwrap.dedent(section["body"]) if section else ""):
-            if entry["name"] in members:
-                text = " ".join(entry["text"].replace("``", "").split())
-                _table(members, entry["name"])["description"] = text
+            text = " ".join(entry["text"].replace("``", "").split())
+            _table(members, entry["name"])["description"] = text
 
 
 def _table(schema: Mapping[str, object], key: str) -> Schema:
-    table = schema[key]
-    if not isinstance(table, dict):
-        raise TypeError(key)
-    return table
+    return cast("Schema", schema[key])
 
 
 def _reference(name: str) -> Schema:
