@@ -74,7 +74,10 @@ def test_modules_define_what_they_export(name: str) -> None:
 
 
 def _made_in(module: ModuleType, public: str) -> bool:
-    home = getattr(getattr(module, public), "__module__", module.__name__)
+    value = getattr(module, public)
+    if not inspect.isclass(value) and not inspect.isroutine(value):
+        return True  # an instance has the module of its class
+    home = getattr(value, "__module__", module.__name__)
     return home == module.__name__ or not str(home).startswith("nacre.")
 
 

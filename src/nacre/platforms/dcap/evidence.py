@@ -21,7 +21,7 @@ from nacre.platforms.dcap.layout import (
 )
 from nacre.trust.reader import Reader
 
-__all__ = ["CertType", "Quote", "is_quote", "parse_quote"]
+__all__ = ["CertType", "Quote", "is_quote", "parse_quote", "parse_quote_of"]
 
 MAX_QUOTE_SIZE = 64 * 1024  # real quotes are 4,600 to 8,000 bytes
 _MAX_QE_AUTH_SIZE = 4 * 1024  # 32 bytes in the field; any length is legal
@@ -170,6 +170,19 @@ def parse_quote(data: bytes) -> Quote:
         cert_data,
         data[auth_offset + 64 : end],
     )
+
+
+def parse_quote_of(data: bytes, platform: str) -> Quote:
+    """Decode a quote that has to be of ``sgx`` or of ``tdx``.
+
+    Raises:
+        MalformedEvidence: Lengths do not add up, or non-zero bytes follow the end.
+        UnsupportedEvidence: It is of a kind that is not verified here, or of the other TEE.
+    """
+    quote = parse_quote(data)
+    if quote.platform != platform:
+        raise UnsupportedEvidence("quote-of-other-tee", expected=platform, actual=quote.platform)
+    return quote
 
 
 def _check_header(header: QuoteHeader) -> None:

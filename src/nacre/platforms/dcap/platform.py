@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from nacre.errors import EndorsementsUnavailable, MalformedEvidence
 from nacre.platforms.base import Evidence, FieldView, Source
 from nacre.platforms.dcap import endorsements
-from nacre.platforms.dcap.evidence import CertType, Quote, is_quote, parse_quote
+from nacre.platforms.dcap.evidence import CertType, Quote
 from nacre.platforms.dcap.pck import parse_extension
 from nacre.platforms.dcap.salvage import SalvagedQuote, salvage_quote
 from nacre.platforms.dcap.views import quote_facts, quote_views
@@ -47,19 +47,6 @@ class DcapPlatform:
 
     roles = endorsements.ROLES
     _tee: endorsements.Tee
-
-    def detect(self, data: bytes) -> bool:
-        """Tell from the header whether this looks like a quote of this TEE."""
-        return is_quote(data, self._tee.name)
-
-    def parse(self, data: bytes) -> Quote:
-        """Decode a quote.
-
-        Raises:
-            MalformedEvidence: Lengths do not add up, or non-zero bytes follow the end.
-            UnsupportedEvidence: It is of a kind that is not verified here.
-        """
-        return parse_quote(data)
 
     def anchors(self) -> tuple[Anchor, ...]:
         """Return Intel's root."""

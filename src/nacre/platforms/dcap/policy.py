@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 
-from nacre.checks import Check, Later, failed, passed, skipped, warned
+from nacre.checks import Check, Later, Status, failed, passed, skipped, warned
 from nacre.errors import ConfigurationError
 from nacre.platforms.base import PlatformPolicy
 from nacre.platforms.dcap.tcb import TcbReport
@@ -58,9 +58,9 @@ class DcapPolicy(PlatformPolicy, frozen=True, kw_only=True, forbid_unknown_field
 
 _UP_TO_DATE = passed("dcap.tcb-status", status=TcbStatus.UP_TO_DATE)
 _NO_ADVISORIES = passed("dcap.advisories", advisories=())
-_TCB_NUMBER = passed("dcap.tcb-number", "tcb-number-any")
+_TCB_NUMBER = Check("dcap.tcb-number", Status.NOT_APPLICABLE, "tcb-number-any")
 _DEBUG_OFF = passed("debug")
-_ANY_PLATFORM = passed("dcap.platform", "platform-any")
+_ANY_PLATFORM = Check("dcap.platform", Status.NOT_APPLICABLE, "platform-any")
 
 
 def judge_platform(claims: DcapClaims, policy: DcapPolicy, *, at: int) -> Iterator[Check]:

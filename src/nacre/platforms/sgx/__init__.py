@@ -8,6 +8,7 @@ from nacre.checks import Check
 from nacre.platforms.base import Claims, Endorsements, Evidence, PlatformPolicy, Register
 from nacre.platforms.dcap.platform import REQUIRED, DcapPlatform, quote_of
 from nacre.platforms.dcap.verify import DcapClaims
+from nacre.platforms.sgx import evidence as sgx_evidence
 from nacre.platforms.sgx.policy import SgxPolicy, judge
 from nacre.platforms.sgx.verify import SGX, verify
 from nacre.trust.anchors import Anchor
@@ -34,6 +35,8 @@ class SgxPlatform(DcapPlatform):
     required: ClassVar[tuple[str, ...]] = REQUIRED
     policy: ClassVar[type[PlatformPolicy]] = SgxPolicy
     _tee = SGX
+    detect = staticmethod(sgx_evidence.detect)
+    parse = staticmethod(sgx_evidence.parse)
 
     def verify(
         self,

@@ -8,6 +8,7 @@ from nacre.checks import Check
 from nacre.platforms.base import Claims, Endorsements, Evidence, PlatformPolicy, Register
 from nacre.platforms.dcap.platform import REQUIRED, DcapPlatform, quote_of
 from nacre.platforms.dcap.verify import DcapClaims
+from nacre.platforms.tdx import evidence as tdx_evidence
 from nacre.platforms.tdx.policy import TdxPolicy, judge
 from nacre.platforms.tdx.verify import TDX, verify
 from nacre.trust.anchors import Anchor
@@ -38,6 +39,8 @@ class TdxPlatform(DcapPlatform):
     required: ClassVar[tuple[str, ...]] = (*REQUIRED, "tdx.module", "tdx.attributes", "tdx.service-td")
     policy: ClassVar[type[PlatformPolicy]] = TdxPolicy
     _tee = TDX
+    detect = staticmethod(tdx_evidence.detect)
+    parse = staticmethod(tdx_evidence.parse)
 
     def verify(
         self,
