@@ -114,7 +114,7 @@ def load(path: Path | str) -> Endorsements:
         return read(_bounded(path, _MAX_BUNDLE)).endorsements
     except OSError as error:
         said = error.strerror or type(error).__name__
-        raise ConfigurationError("file-unreadable", file=str(path), actual=said) from None
+        raise ConfigurationError("file-unreadable", path=str(path), actual=said) from None
 
 
 def _folder(path: Path) -> Mapping[str, bytes]:

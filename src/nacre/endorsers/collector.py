@@ -201,13 +201,17 @@ class Collector:
     def _collect(self, sources: Sequence[Source], asked: _Asked) -> list[_Part]:
         if self._offline:
             return [self._offline_part(source, asked) for source in sources]
-        stocked = [self._stocked(source, asked) for source in sources]
-        due = [source for source, part in zip(sources, stocked, strict=True) if part is None]
-        fetched = iter(self._fetch_all(due))
-        return [
-            part or self._chosen(source, next(fetched), asked)
-            for source, part in zip(sources, stocked, strict=True)
-        ]
+        parts = {source.role: self._stocked(source, asked) for source in sources}
+        due = [source for source in sources if parts[source.role] is None]
+        failure: EndorsementsUnavailable | None = None
+        for source, answer in zip(due, self._fetch_all(due), strict=True):
+            try:
+                parts[source.role] = self._chosen(source, answer, asked)
+            except EndorsementsUnavailable as error:  # what else came is kept all the same
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return [part for part in parts.values() if part is not None]
 
     def _fetch_all(self, sources: Sequence[Source]) -> list[Document | EndorsementsUnavailable]:
         if len(sources) < 2:  # noqa: PLR2004

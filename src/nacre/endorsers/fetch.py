@@ -143,11 +143,7 @@ class HttpFetcher:
 
         # Spreads load; no secret.
         pause = _FIRST_PAUSE * 2**attempt * (0.5 + random() / 2) if asked is None else asked  # noqa: S311
-        try:
-            left = deadline.left()
-        except TimeoutError:
-            raise why from None
-        if pause >= left:
+        if pause >= deadline.remaining():
             raise why
         self._sleep(pause)
 

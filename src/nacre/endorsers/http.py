@@ -63,13 +63,17 @@ class Deadline:
         self._clock = clock
         self._end = clock() + seconds
 
+    def remaining(self) -> float:
+        """Return the seconds left; less than nothing if it is over."""
+        return self._end - self._clock()
+
     def left(self, most: float = float("inf")) -> float:
         """Return the seconds left, at most ``most``.
 
         Raises:
             TimeoutError: None are.
         """
-        left = self._end - self._clock()
+        left = self.remaining()
         if left <= 0:
             raise TimeoutError
         return min(left, most)

@@ -169,10 +169,11 @@ class Verifier:
             result, missing = self._with_endorser(evidence, binding, moment)
         else:
             result = self.appraise(evidence, binding=binding, endorsements=endorsements, at=moment)
-        if missing is not None and result.verdict is not Verdict.REJECTED:
+        if result.verdict is Verdict.REJECTED:
+            if result.error is not None:
+                raise result.error
+        elif missing is not None:
             raise missing
-        if result.error is not None:
-            raise result.error
         return accept(result, self._policy)
 
     def close(self) -> None:
