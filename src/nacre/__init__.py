@@ -98,7 +98,7 @@ def __getattr__(name: str) -> object:
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f"nacre.{home}"), name)
-    raise AttributeError(f"module 'nacre' has no attribute {name!r}")
+    raise AttributeError(name)
 
 
 def __dir__() -> list[str]:

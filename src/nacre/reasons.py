@@ -87,6 +87,7 @@ class _Words(string.Formatter):
     """Formats context values for people; never raises, since it speaks while errors are reported."""
 
     def get_value(self, key: int | str, args: object, kwargs: Mapping[str, object]) -> object:
+        del args
         return kwargs.get(str(key), "?")
 
     def format_field(self, value: object, format_spec: str) -> str:

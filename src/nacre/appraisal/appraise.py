@@ -14,7 +14,7 @@ Steps:
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from nacre import platforms
 from nacre.appraisal.bindings import Binding
@@ -99,7 +99,9 @@ def appraise(
     run.platform = platform
     run.checks.append(_EVIDENCE_READ)
     if platform.name not in policy.platforms:
-        run.checks.append(failed("platform", "platform-not-accepted", actual=platform.name, expected=policy.platforms))
+        run.checks.append(
+            failed("platform", "platform-not-accepted", actual=platform.name, expected=policy.platforms)
+        )
     # (2)
     try:
         claims = platform.verify(
@@ -183,7 +185,7 @@ class _Appraisal:
             for position, check in enumerate(checks):
                 if check.status is not _PASS and self.policy.waives(check):
                     checks[position] = _waived(check)
-        required = _required(self.platform)
+        required = _required(self.platform.required if self.platform else ())
         if self.required:
             required = required.union(self.required)
         return Result(
@@ -201,8 +203,8 @@ class _Appraisal:
 
 
 @functools.cache
-def _required(platform: Platform | None) -> frozenset[str]:
-    return frozenset(platform.required if platform else ()).union(_REQUIRED)
+def _required(checks: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(checks).union(_REQUIRED)
 
 
 def _bound_and_fresh(

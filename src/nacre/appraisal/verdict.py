@@ -38,8 +38,6 @@ def conclude(checks: Sequence[Check], required: frozenset[str]) -> Verdict:
     made = {check.id for check in checks if check.status is not _SKIPPED}
     if not made or not required <= made:
         return Verdict.INCOMPLETE
-    if _SKIPPED in statuses and any(
-        check.status is _SKIPPED and check.id in required for check in checks
-    ):
+    if _SKIPPED in statuses and any(check.status is _SKIPPED and check.id in required for check in checks):
         return Verdict.INCOMPLETE
     return _VERIFIED if statuses.isdisjoint(_WARNING) else _WARNED

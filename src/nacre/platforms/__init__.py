@@ -28,11 +28,11 @@ def get(name: str) -> Platform:
         ConfigurationError: ``platform-unknown``.
     """
     if name in _BUILTIN:
-        return cast(Platform, importlib.import_module(f"nacre.platforms.{name}").PLATFORM)
+        return cast("Platform", importlib.import_module(f"nacre.platforms.{name}").PLATFORM)
     from importlib.metadata import entry_points  # noqa: PLC0415 (slow to import, rarely needed)
 
     for entry in entry_points(group=_ENTRY_POINTS, name=name):
-        return cast(Platform, entry.load())
+        return cast("Platform", entry.load())
     raise ConfigurationError("platform-unknown", actual=name, expected=_BUILTIN + outsiders())
 
 

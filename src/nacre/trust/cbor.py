@@ -287,12 +287,12 @@ def dumps(value: object) -> bytes:
         TypeError: Anything else: a mistake of the caller.
         OverflowError: An integer beyond 64 bits.
     """
+    if isinstance(value, bytes):
+        return _head(_BYTES, len(value)) + value
     if value is None or isinstance(value, bool):
         return b"\xf6" if value is None else bytes((0xF4 + value,))
     if isinstance(value, int):
         return _head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, ~value)
-    if isinstance(value, bytes):
-        return _head(_BYTES, len(value)) + value
     if isinstance(value, str):
         text = value.encode()
         return _head(_TEXT, len(text)) + text

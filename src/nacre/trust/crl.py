@@ -69,7 +69,7 @@ class Crl(msgspec.Struct, frozen=True, gc=False):
     signature_parameters: bytes
     signature: bytes
 
-    def __str__(self) -> str:  # type: ignore[explicit-override] # typing.override is of Python 3.12
+    def __str__(self) -> str: # typing.override is of Python 3.12
         return f'revocation list of "{common_name_of(self.issuer)}"'
 
 

@@ -100,7 +100,7 @@ def element(data: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
     """
     try:
         if data[at] != tag:
-            raise MalformedEvidence("der-tag", what="DER", expected=tag, actual=data[at], offset=at)
+            raise _other_tag(data, at, end, tag)
         size = data[at + 1]
         start = at + 2
         if size >= _LONG_FORM:
@@ -137,7 +137,7 @@ def tagged(data: bytes, at: int, end: int) -> tuple[int, int, int]:
         raise _short(2, at, end)
     tag = data[at]
     if tag & _HIGH_TAG == _HIGH_TAG:
-        raise MalformedEvidence("der-tag", what="DER", expected="a tag of one byte", actual=tag, offset=at)
+        raise MalformedEvidence("der-tag", what="DER", expected="one byte", actual=f"{tag:02x}", offset=at)
     start, stop = element(data, at, end, tag)
     return tag, start, stop
 
@@ -231,7 +231,7 @@ def seconds(data: bytes, at: int, end: int) -> tuple[int, int]:
         size, year, month, day, hour, minute, second, zone = layout.unpack_from(data, at)
     except (IndexError, KeyError, StructError):
         raise MalformedEvidence(
-            "der-tag", what="DER", expected="a time", actual=data[at : at + 2], offset=at
+            "der-tag", what="DER", expected="17 or 18", actual=data[at : at + 2], offset=at
         ) from None
     stop = at + layout.size
     if stop > end:
@@ -246,6 +246,14 @@ def seconds(data: bytes, at: int, end: int) -> tuple[int, int]:
     except KeyError:
         pass  # no digits, or no such month, hour, minute or second
     raise _value("a time", at, data[at:stop])
+
+
+def _other_tag(data: bytes, at: int, end: int, tag: int) -> MalformedEvidence:
+    if at >= end:
+        return _short(2, at, end)
+    return MalformedEvidence(
+        "der-tag", what="DER", expected=f"{tag:02x}", actual=f"{data[at]:02x}", offset=at
+    )
 
 
 def _short(size: int, at: int, end: int) -> MalformedEvidence:

@@ -38,7 +38,7 @@ def _texts(name: bytes, oid: bytes) -> list[str]:
             if kind == oid:
                 if tag not in _TEXT_ENCODINGS:
                     raise MalformedEvidence(
-                        "der-tag", what="name", expected="a text", actual=tag, offset=start
+                        "der-tag", what="name", expected="that of a text", actual=f"{tag:02x}", offset=start
                     )
                 found.append(name[start:at].decode(_TEXT_ENCODINGS[tag]))
     return found

@@ -15,7 +15,9 @@ _EPOCH_YEAR = 1970
 _LEAP_DAYS_BEFORE_EPOCH = 1969 // 4 - 1969 // 100 + 1969 // 400
 
 
-def from_civil(year: int, month: int, day: int, hour: int, minute: int, second: int) -> int | None:
+def from_civil(  # noqa: PLR0917 (a calendar has six fields)
+    year: int, month: int, day: int, hour: int, minute: int, second: int
+) -> int | None:
     """Return Unix seconds (UTC, proleptic Gregorian), or None if there is no such time."""
     if not (1 <= month <= 12 and hour <= 23 and minute <= 59 and second <= 59 and year >= 1):  # noqa: PLR2004
         return None

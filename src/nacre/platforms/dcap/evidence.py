@@ -147,7 +147,9 @@ def parse_quote(data: bytes) -> Quote:
         raise UnsupportedEvidence(
             "certification-data-type", actual=cert_type, expected=("1", "2", "3", "4", "5")
         )
-    cert_data = auth.take(_bounded(cert_size, _MAX_CERT_DATA_SIZE, "certification data"), "certification data")
+    cert_data = auth.take(
+        _bounded(cert_size, _MAX_CERT_DATA_SIZE, "certification data"), "certification data"
+    )
     auth.finish()
     if end != len(data) and any(data[end:]):
         raise MalformedEvidence("trailing-bytes", what="quote", actual=len(data) - end, offset=end)
@@ -189,7 +191,9 @@ def _check_header(header: QuoteHeader) -> None:
     if header.version not in _VERSIONS:
         raise UnsupportedEvidence("quote-version", actual=header.version, expected=("3", "4", "5"))
     if header.attestation_key_type != _ECDSA_P256:
-        raise UnsupportedEvidence("attestation-key-type", actual=header.attestation_key_type, expected=_ECDSA_P256)
+        raise UnsupportedEvidence(
+            "attestation-key-type", actual=header.attestation_key_type, expected=_ECDSA_P256
+        )
     if header.qe_vendor_id != _INTEL_QE_VENDOR:
         raise UnsupportedEvidence("qe-vendor", actual=header.qe_vendor_id, expected=_INTEL_QE_VENDOR)
     if header.tee_type not in _TEES or (header.version == 3 and header.tee_type != TEE_SGX):  # noqa: PLR2004

@@ -38,7 +38,7 @@ def quote_of(evidence: Evidence) -> Quote:
     """
     # By its exact type: what was salvaged of a malformed quote is a Quote too, and never verified.
     if type(evidence) is not Quote:
-        raise TypeError(f"a DCAP quote was expected, not {type(evidence).__name__}")
+        raise TypeError("a DCAP quote was expected")
     return evidence
 
 

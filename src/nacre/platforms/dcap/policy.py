@@ -48,7 +48,9 @@ class DcapPolicy(PlatformPolicy, frozen=True, kw_only=True, forbid_unknown_field
         for status in self.accept_tcb_status:
             if status not in TcbStatus.ALL or status in _NEVER_ACCEPTABLE:
                 raise ConfigurationError(
-                    "policy-tcb-status", actual=status, expected=tuple(sorted(TcbStatus.ALL - _NEVER_ACCEPTABLE))
+                    "policy-tcb-status",
+                    actual=status,
+                    expected=tuple(sorted(TcbStatus.ALL - _NEVER_ACCEPTABLE)),
                 )
         for what, values, size in (("fmspcs", self.fmspcs, 12), ("platforms", self.platforms, 32)):
             for value in values:
@@ -102,7 +104,11 @@ def _judge_status(tcb: TcbReport, policy: DcapPolicy, at: int) -> Check:
     grace_ends = (tcb.newest or 0) + policy.tcb_grace_days * _DAY
     if status == TcbStatus.OUT_OF_DATE and tcb.newest and at <= grace_ends and policy.tcb_grace_days:
         return passed(
-            "dcap.tcb-status", "tcb-status-grace", status=status, ends=grace_ends, missing=Later(_missing, tcb)
+            "dcap.tcb-status",
+            "tcb-status-grace",
+            status=status,
+            ends=grace_ends,
+            missing=Later(_missing, tcb),
         )
     reason = {TcbStatus.REVOKED: "tcb-revoked", TcbStatus.NOT_SUPPORTED: "tcb-not-supported"}.get(
         status, "tcb-status-refused"
@@ -134,7 +140,9 @@ def _judge_advisories(tcb: TcbReport, policy: DcapPolicy) -> Check:
         accepted = policy.accept_advisories
         bad += [advisory for advisory in advisories if advisory not in accepted and advisory not in bad]
     if bad:
-        return failed("dcap.advisories", "advisories-refused", actual=tuple(bad), expected=policy.accept_advisories)
+        return failed(
+            "dcap.advisories", "advisories-refused", actual=tuple(bad), expected=policy.accept_advisories
+        )
     return passed("dcap.advisories", "advisories-accepted", advisories=advisories)
 
 

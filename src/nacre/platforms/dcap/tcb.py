@@ -177,9 +177,7 @@ def _reach(info: TcbInfo, identity: EnclaveIdentity, svns: Svns, tdx: bytes) -> 
     levels.append(enclave)
     statuses = [level.status if level else _S.NOT_SUPPORTED for level in levels]
     # (3)
-    return _Reached(
-        _converge(statuses[0], statuses[1:]), statuses[0], tuple(statuses[1:]), tuple(levels)
-    )
+    return _Reached(_converge(statuses[0], statuses[1:]), statuses[0], tuple(statuses[1:]), tuple(levels))
 
 
 def _seconds(date: datetime) -> int:
@@ -205,7 +203,7 @@ def _first_component(tdx: bytes) -> int:
 
 
 def _reaches(svns: bytes, components: tuple[Component, ...]) -> bool:
-    return all([svn >= component.svn for svn, component in zip(svns, components, strict=True)])
+    return all(svn >= component.svn for svn, component in zip(svns, components, strict=True))
 
 
 def _svn_level(levels: tuple[SvnLevel, ...], svn: int) -> SvnLevel | None:

@@ -260,7 +260,7 @@ def parse_tcb_info(data: bytes) -> TcbInfo:
     tdx = kind == "TDX"
     if not kind or tdx != (info.tdx_module is not None):
         raise MalformedEvidence("document-member", path="tcbInfo", expected="id and tdxModule", actual=kind)
-    if tdx and not all([level.tcb.tdx for level in info.tcb_levels]):
+    if tdx and not all(level.tcb.tdx for level in info.tcb_levels):
         raise MalformedEvidence("tcb-components", what=what, expected=COMPONENTS, actual=0)
     modules = {module.id: module for module in [given.identity() for given in info.tdx_module_identities]}
     if len(modules) != len(info.tdx_module_identities):

@@ -158,7 +158,12 @@ def verify_quote(
         trail.add(_QUOTE_SIGNATURE)
         # (4)
         collateral = verify_collateral(
-            endorsements, issuer=pck.ca, issuer_digest=pck.ca_digest, anchor=pck.anchor, signatures=signatures, trail=trail
+            endorsements,
+            issuer=pck.ca,
+            issuer_digest=pck.ca_digest,
+            anchor=pck.anchor,
+            signatures=signatures,
+            trail=trail,
         )
         # (5)
         signatures.settle()
@@ -166,7 +171,7 @@ def verify_quote(
         trail.begin("revocation")
         _check_revocation(pck, collateral, trail)
         # (7), (8), (9), (11)
-        assessed = _assess(quote, certified, collateral, tee, signatures, trail)
+        assessed = _assess(quote, certified, collateral, tee=tee, signatures=signatures, trail=trail)
         # (10)
         currency = _currency(pck, collateral, at)
     return Verified(certified, collateral, assessed.tcb, (*trail.checks, *assessed.checks, currency))
@@ -305,7 +310,13 @@ def _revoked(certificate: Certificate) -> None:
 
 
 def _assess(
-    quote: Quote, certified: Certified, collateral: Collateral, tee: Tee, signatures: Signatures, trail: Trail
+    quote: Quote,
+    certified: Certified,
+    collateral: Collateral,
+    *,
+    tee: Tee,
+    signatures: Signatures,
+    trail: Trail,
 ) -> _Assessed:
     report = quote.report
     module = (

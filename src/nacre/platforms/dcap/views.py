@@ -40,8 +40,11 @@ TD_ATTRIBUTES: Mapping[int, str] = {
     62: "TPA",
     63: "PERFMON",
 }
-_KEY_TYPES = {2: "ECDSA P-256", 3: "ECDSA P-384"}
-_TEES = {0: "SGX", 0x81: "TDX"}
+_FLAGS = {"attributes": SGX_ATTRIBUTES, "td_attributes": TD_ATTRIBUTES}
+_WORDS: Mapping[str, Mapping[int, str]] = {
+    "attestation_key_type": {2: "ECDSA P-256", 3: "ECDSA P-384"},
+    "tee_type": {0: "SGX", 0x81: "TDX"},
+}
 _CERT_TYPES = {
     1: "PPID, plain",
     2: "PPID, RSA-2048",
@@ -76,23 +79,20 @@ def _record(prefix: str, record: object, layout: Layout, base: int) -> Iterator[
     for name, offset, size in layout.fields:
         value = getattr(record, name)
         text = value.hex() if isinstance(value, bytes) else str(value)
-        yield FieldView(f"{prefix}.{name}", base + offset, size, text, _notes(record, name, value))
+        yield FieldView(f"{prefix}.{name}", base + offset, size, text, _notes(name, value))
 
 
-def _notes(record: object, name: str, value: object) -> tuple[str, ...]:
-    if name == "attributes" and isinstance(value, bytes):
-        return flags(value[:8], SGX_ATTRIBUTES)
-    if name == "td_attributes" and isinstance(value, bytes):
-        return flags(value, TD_ATTRIBUTES)
-    if name == "tee_type":
-        return (_TEES[value],) if value in _TEES else ()
-    if name == "attestation_key_type":
-        return (_KEY_TYPES[value],) if value in _KEY_TYPES else ()
-    if name in ("tee_tcb_svn", "tee_tcb_svn2") and isinstance(value, bytes):
+def _notes(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, int):
+        words = _WORDS.get(name, {}).get(value)
+        return (words,) if words else ()
+    if not isinstance(value, bytes):
+        return ()
+    if name in _FLAGS:
+        return flags(value[:8], _FLAGS[name])
+    if name in ("tee_tcb_svn", "tee_tcb_svn2"):
         return (f"module SVN {value[0]}", f"module version {value[1]}", f"late microcode {value[2]}")
-    if name.startswith("reserved") and isinstance(value, bytes) and any(value):
-        return ("not zero",)
-    return ()
+    return ("not zero",) if name.startswith("reserved") and any(value) else ()
 
 
 def _authentication(quote: Quote) -> Iterator[FieldView]:
@@ -115,7 +115,7 @@ def _authentication(quote: Quote) -> Iterator[FieldView]:
 
 def _certification(quote: Quote) -> Iterator[FieldView]:
     at = quote.end - len(quote.cert_data)
-    yield FieldView("pck.type", at - 6, 2, str(quote.cert_type), (_CERT_TYPES.get(quote.cert_type, "unknown"),))
+    yield FieldView("pck.type", at - 6, 2, str(quote.cert_type), (_CERT_TYPES.get(quote.cert_type, ""),))
     yield FieldView("pck.size", at - 4, 4, str(len(quote.cert_data)))
     chain = _chain(quote)
     if not chain:
