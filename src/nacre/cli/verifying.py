@@ -182,9 +182,8 @@ def _write_json(result: Result, why: "WhyNot | None") -> None:
 
 
 def _ear(result: Result, key_file: str) -> str:
-    from importlib.metadata import version  # noqa: PLC0415 (only to sign)
-
-    from nacre.appraisal.ear import signed_ear  # noqa: PLC0415
+    from nacre.appraisal.ear import signed_ear  # noqa: PLC0415 (only to sign)
+    from nacre.cli.about import package_version  # noqa: PLC0415
     from nacre.cli.signing import private_key  # noqa: PLC0415
 
     return signed_ear(
@@ -192,6 +191,6 @@ def _ear(result: Result, key_file: str) -> str:
         key=private_key(key_file),
         issued_at=result.at,
         developer="nacre",
-        build=version("nacre"),
+        build=package_version("nacre"),
         lifetime=_EAR_LIFETIME,
     )

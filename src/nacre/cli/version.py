@@ -2,13 +2,13 @@
 """``nacre version``: what runs here, and how far it was looked at."""
 
 import sys
-from importlib import metadata
 
 import click
 import msgspec
 
 from nacre import platforms
 from nacre.cli import terminal
+from nacre.cli.about import package_version
 from nacre.trust import keys
 
 __all__ = ["command"]
@@ -29,20 +29,13 @@ class Versions(msgspec.Struct, frozen=True):
     audit: str
 
 
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "(run from a source tree)"
-
-
 def _versions() -> Versions:
     from cryptography.hazmat.backends.openssl.backend import backend  # noqa: PLC0415 (only asked here)
 
     return Versions(
-        nacre=_version("nacre"),
+        nacre=package_version("nacre"),
         python=sys.version.split()[0],
-        cryptography=_version("cryptography"),
+        cryptography=package_version("cryptography"),
         openssl=backend.openssl_version_text(),
         p256="OpenSSL",
         p384=keys.engine(),

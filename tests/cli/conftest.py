@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command as users meet it: a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+_MOMENTS = {"sgx": "2025-08-30T05:09:00Z", "tdx": "2026-02-14T00:17:00Z", "nitro": "2025-12-25T16:04:20Z"}
+_KEPT = ("PATH", "PYTHON", "LANG", "COV")
+
+
+@pytest.fixture
+def nacre(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command with nothing of this user's around it."""
+    ours = {
+        "HOME": str(tmp_path),
+        "NACRE_CACHE_DIR": str(tmp_path / "cache"),
+        "NACRE_PCS_URL": "http://127.0.0.1:9",  # nothing listens there
+        "PYTHONUTF8": "1",
+    }
+
+    def run(
+        *words: str | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if name.startswith(_KEPT)}
+        done = subprocess.run(
+            [sys.executable, "-m", "nacre", *map(str, words)],
+            input=stdin,
+            capture_output=True,
+            check=False,
+            env=kept | ours | dict(env or {}),
+            cwd=cwd,
+            timeout=60,
+        )
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def examples(repository: Path) -> Path:
+    """The recorded evidence with its policies."""
+    return repository / "examples" / "verify"
+
+
+@pytest.fixture(scope="session")
+def recorded(examples: Path) -> Callable[..., list[str]]:
+    """Return the words that verify one recorded evidence, or another file of its folder."""
+
+    def words(platform: str, evidence: str = "") -> list[str]:
+        folder = examples / platform
+        name = evidence or ("document.cbor" if platform == "nitro" else "quote.bin")
+        said = ["verify", str(folder / name), "--policy", str(folder / "policy.toml")]
+        if platform != "nitro":
+            said += ["--endorsements", str(folder / "endorsements")]
+        return [*said, "--offline", "--at", _MOMENTS[platform]]
+
+    return words
