@@ -2,20 +2,11 @@
 """The command tree. A command's module is loaded when the command is named, not before."""
 
 import importlib
-from typing import TYPE_CHECKING
 
 import click
 
 from nacre.cli.exits import Exit
 from nacre.cli.failure import report
-
-if TYPE_CHECKING:
-    from typing_extensions import override
-else:
-
-    def override(method):  # noqa: ANN001, ANN202 (typing has it from Python 3.12 on)
-        return method
-
 
 __all__ = ["LazyGroup", "root", "run"]
 
@@ -34,12 +25,10 @@ _COMMANDS = {
 class LazyGroup(click.Group):
     """A group whose commands live in modules of their own, found by name."""
 
-    @override
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Name every command."""
         return sorted(_COMMANDS)
 
-    @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Load a command."""
         if cmd_name not in _COMMANDS:
@@ -47,7 +36,6 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"nacre.cli.{cmd_name}").command
         return command
 
-    @override
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -61,7 +49,6 @@ class LazyGroup(click.Group):
             )
         return super().resolve_command(ctx, args)
 
-    @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without loading them."""
         with formatter.section("Commands"):
