@@ -12,7 +12,7 @@ import msgspec
 
 from nacre.errors import MalformedEvidence, VerificationError
 from nacre.trust import oids, pem
-from nacre.trust.der import CONTEXT_0, INTEGER, SEQUENCE, element, finish, integer, naming, seconds, whole
+from nacre.trust.der import CONTEXT_0, INTEGER, SEQUENCE, element, finish, naming, seconds, unsigned, whole
 from nacre.trust.names import common_name_of
 from nacre.trust.path import check_crl_issuer
 from nacre.trust.signatures import Key, Signatures
@@ -133,7 +133,7 @@ def check_crl_current(crl: Crl, *, at: int, check: str) -> None:
 
 
 def _unwrapped(data: bytes) -> bytes:
-    if data[:1] == b"\x30" and data[1:2] > b"f":  # DER of more than 127 bytes; hex digits are below
+    if data[:1] == b"\x30" and data[1:2] >= b"\x80":  # DER of more than 127 bytes; hex digits are below
         return data
     if data.startswith(b"-----BEGIN"):
         (der,) = pem.blocks(data, "X509 CRL", what="CRL", limit=1, size=2 * MAX_CRL_SIZE)
@@ -206,7 +206,7 @@ def _revoked(der: bytes, at: int, end: int) -> frozenset[int]:
             start, mark = element(der, start, stop, INTEGER)
             serials.append(serial_number(der, start, mark))
         at = stop
-        if not der.startswith(rest, mark) or at - mark != len(rest):
+        if not rest or not der.startswith(rest, mark) or at - mark != len(rest):
             rest = der[mark:at]
             if rest not in rests:
                 _check_entry(der, mark, at)
@@ -236,7 +236,7 @@ def _number(found: Extensions) -> int | None:
     entry = found.get(oids.CRL_NUMBER)
     if entry is None:
         return None
-    return integer(entry[1], *whole(entry[1], INTEGER))
+    return unsigned(entry[1], *whole(entry[1], INTEGER))
 
 
 def _refuse_critical(found: Extensions) -> None:
