@@ -26,7 +26,7 @@ import click
 
 import nacre
 from nacre import platforms, reasons
-from nacre.appraisal.bindings import PURPOSES, layouts
+from nacre.appraisal.purposes import PURPOSES, layouts
 from nacre.appraisal.release import register_key
 from nacre.appraisal.result import NOT_PROVEN
 from nacre.cli.exits import Exit

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nacre.appraisal import purposes
-from nacre.appraisal.bindings import PURPOSES, Binding, Layout, add_layout, digest, layouts
+from nacre.appraisal.bindings import Binding
+from nacre.appraisal.purposes import PURPOSES, Layout, add_layout, digest, layouts
 from nacre.checks import Status
 from nacre.errors import ConfigurationError
 from nacre.platforms.base import Committed

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nacre.appraisal.bindings import Binding, digest
+from nacre.appraisal.bindings import Binding
 from nacre.appraisal.identity import IdentityDocument
+from nacre.appraisal.purposes import digest
 from nacre.errors import ConfigurationError, MalformedEvidence
 from nacre.trust import cbor
 

@@ -7,12 +7,12 @@ from hmac import compare_digest
 
 import msgspec
 
-from nacre.appraisal.purposes import PURPOSES, Layout, Purpose, add_layout, digest, layouts
+from nacre.appraisal.purposes import PURPOSES, Layout, digest
 from nacre.checks import Check, Status, failed, passed
 from nacre.errors import ConfigurationError
 from nacre.platforms.base import Committed
 
-__all__ = ["NONCE_SIZE", "PURPOSES", "Binding", "Layout", "Purpose", "add_layout", "digest", "layouts"]
+__all__ = ["NONCE_SIZE", "Binding"]
 
 #: Bytes of every nonce of ours.
 NONCE_SIZE = 32

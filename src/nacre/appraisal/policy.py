@@ -6,7 +6,6 @@ release no verdict is better than INCOMPLETE, and every check that is given up i
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,7 +119,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     anchored: dict[str, tuple[Anchor, ...]] = msgspec.field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Policy":
+    def load(cls, path: str | Path) -> "Policy":
         """Read a policy file and the releases and roots that it names.
 
         Raises:
@@ -131,7 +130,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return _Maker(Document.parse(text, what="policy", file=str(path)), file.parent).policy()
 
     @classmethod
-    def parse(cls, text: str, *, base: str | os.PathLike[str] | None = None) -> "Policy":
+    def parse(cls, text: str, *, base: str | Path | None = None) -> "Policy":
         """Read a policy from TOML text.
 
         Args:

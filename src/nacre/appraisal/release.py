@@ -9,7 +9,6 @@ something that nobody ever released.
 
 import binascii
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -99,7 +98,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     matched: Check
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, outsiders: Iterable[str] = ()) -> "Release":
+    def load(cls, path: str | Path, *, outsiders: Iterable[str] = ()) -> "Release":
         """Read a release file.
 
         Args:

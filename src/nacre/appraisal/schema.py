@@ -5,9 +5,7 @@ Editors use them to complete and check; what counts is what :class:`~nacre.appra
 :class:`~nacre.appraisal.release.Release` accept. They cover the platforms that ship with this package.
 """
 
-import inspect
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
@@ -23,8 +21,9 @@ __all__ = ["SCHEMAS", "encode", "policy_schema", "release_schema", "result_schem
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = "#/$defs/{name}"
-_ATTRIBUTES = re.compile(r"^Attributes:\n(?P<body>(?:[ ]+.*(?:\n|$)|\n)+)", re.MULTILINE)
-_ATTRIBUTE = re.compile(r"^(?P<name>\w+): (?P<text>.*(?:\n[ ]+.*)*)", re.MULTILINE)
+# Google docstrings, however far they are indented: Python 3.13 takes the indentation away.
+_ATTRIBUTES = re.compile(r"^(?P<in> *)Attributes:\n(?P<body>(?:(?P=in) +.*\n|\n)+)", re.MULTILINE)
+_ATTRIBUTE = re.compile(r"^(?P<in> +)(?P<name>\w+): (?P<text>.*(?:\n(?P=in) +.*)*)", re.MULTILINE)
 
 Schema = dict[str, object]
 
@@ -101,7 +100,7 @@ def _components(kinds: Iterable[type[msgspec.Struct]]) -> dict[str, Schema]:
         own = str(part.get("description", ""))
         # A base's docstring before its child's; of records inside records only their own is at hand.
         docs = [base.__doc__ or "" for base in reversed(bases[name])] if name in bases else [own]
-        part["description"] = inspect.cleandoc(own).partition("\n")[0].replace("``", "")
+        part["description"] = own.partition("\n")[0].replace("``", "")
         if "properties" in part:
             _spread(_table(part, "properties"), docs)
     return parts
@@ -109,8 +108,8 @@ def _components(kinds: Iterable[type[msgspec.Struct]]) -> dict[str, Schema]:
 
 def _spread(members: Schema, docs: Iterable[str]) -> None:
     for doc in docs:
-        section = _ATTRIBUTES.search(inspect.cleandoc(doc) + "\n")
-        for entry in _ATTRIBUTE.finditer(textwrap.dedent(section["body"]) if section else ""):
+        section = _ATTRIBUTES.search(doc + "\n")
+        for entry in _ATTRIBUTE.finditer(section["body"] if section else ""):
             text = " ".join(entry["text"].replace("``", "").split())
             _table(members, entry["name"])["description"] = text
 
