@@ -26,6 +26,7 @@ import click
 
 import nacre
 from nacre import platforms, reasons
+from nacre.appraisal import schema
 from nacre.appraisal.purposes import PURPOSES, layouts
 from nacre.appraisal.release import register_key
 from nacre.appraisal.result import NOT_PROVEN
@@ -286,6 +287,8 @@ _PAGES: dict[str, _Page] = {
 def _texts() -> Iterator[tuple[Path, str]]:
     for name, page in _PAGES.items():
         yield _REFERENCE / name, "\n\n".join([_NOTE, *(part for part in page() if part)]) + "\n"
+    for name, make in schema.SCHEMAS.items():
+        yield _REFERENCE / name, schema.encode(make())
     readme = _ROOT / "README.md"
     yield readme, _CONSOLE.sub(_transcript, readme.read_text(encoding="utf-8"))
 
