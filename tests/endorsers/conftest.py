@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.close_connection = True
 
-    def log_message(self, format: str, *args: object) -> None:  # type: ignore[explicit-override]  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
 
 
@@ -59,9 +59,7 @@ class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
     owner: "Server"
 
-    def handle_error(  # type: ignore[explicit-override]
-        self, request: object, client_address: object
-    ) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         pass
 
 

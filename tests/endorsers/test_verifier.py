@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nacre import platforms
 from nacre.appraisal.appraise import appraise
 from nacre.appraisal.policy import Policy
 from nacre.appraisal.result import Result
@@ -368,9 +369,12 @@ def test_the_default_is_fetched_and_cached(
     Verifier(lenient, clock=lambda: relaunch.at).verify(relaunch.evidence)
     assert len(server.requests) == 4
     assert (tmp_path / "rollback" / "rollback.state").exists()
+    tdx = platforms.get("tdx")
+    defaults.default_endorser(refresh=0).endorsements(tdx, tdx.parse(relaunch.evidence), at=relaunch.at)
+    assert len(server.requests) == 8
     defaults.shared_endorser.cache_clear()
     Verifier(lenient, offline=True, clock=lambda: relaunch.at).verify(relaunch.evidence)
-    assert len(server.requests) == 4
+    assert len(server.requests) == 8
 
 
 def test_the_clock_is_the_systems() -> None:

@@ -9,7 +9,7 @@ import functools
 import os
 
 from nacre.endorsers.cache import Cache, default_folder
-from nacre.endorsers.collector import Collector
+from nacre.endorsers.collector import REFRESH, Collector
 from nacre.endorsers.notices import Notice, log
 from nacre.endorsers.pcs import INTEL_PCS, Pcs
 from nacre.endorsers.rollback import Guard
@@ -18,12 +18,17 @@ __all__ = ["default_endorser", "shared_endorser"]
 
 
 def default_endorser(
-    *, offline: bool = False, notice: Notice = log, unsafe_allow_rollback: bool = False
+    *,
+    offline: bool = False,
+    refresh: int = REFRESH,
+    notice: Notice = log,
+    unsafe_allow_rollback: bool = False,
 ) -> Collector:
     """Make an endorser of the user's cache and, unless offline, of the network.
 
     Args:
         offline: Use what is cached and never the network.
+        refresh: Seconds after which a valid document is fetched anew; 0 asks the network in any case.
         notice: Takes what goes wrong without stopping anything.
         unsafe_allow_rollback: Accept documents older than ones that were seen before.
     """
@@ -32,6 +37,7 @@ def default_endorser(
         pcs=Pcs(base=os.environ.get("NACRE_PCS_URL") or INTEL_PCS),
         cache=Cache(folder, notice=notice),
         guard=Guard(folder, notice=notice, unsafe_allow_rollback=unsafe_allow_rollback),
+        refresh=refresh,
         offline=offline,
         notice=notice,
     )

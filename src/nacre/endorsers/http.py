@@ -302,10 +302,10 @@ class _Stream(io.RawIOBase):
         self._deadline = deadline
         self._silence = silence
 
-    def readable(self) -> bool:  # type: ignore[explicit-override] # typing.override is of Python 3.12
+    def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[explicit-override,override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         self._connection.settimeout(self._deadline.left(self._silence))
         return self._connection.recv_into(buffer)
 
