@@ -274,7 +274,7 @@ class Collector:
         return _Part(current, asked.now + self._lifetime(version, asked))
 
     def _lifetime(self, version: Version, asked: _Asked) -> int:
-        return self._refresh if version.facts.ends >= asked.now else _RETRY_EXPIRED
+        return self._refresh if version.facts.ends >= asked.now else min(_RETRY_EXPIRED, self._refresh)
 
     def _current(self, source: Source, versions: Sequence[Version], asked: _Asked) -> Version | None:
         """Return the newest version that is valid at a time and no rollback."""
