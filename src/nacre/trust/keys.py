@@ -73,6 +73,25 @@ class EcdsaScheme:
         return self.point(spki[len(prefix) :])
 
 
+class _Ecdsa(ec.ECDSA):
+    """ECDSA for verification alone.
+
+    The base class loads the backend with every cipher to find out whether OpenSSL can sign
+    deterministically: a tenth of the time from shell to verdict.
+    """
+
+    def __init__(self, algorithm: hashes.HashAlgorithm) -> None:
+        self._hash = algorithm
+
+    @property
+    def algorithm(self) -> hashes.HashAlgorithm:
+        return self._hash
+
+    @property
+    def deterministic_signing(self) -> bool:
+        return False
+
+
 class _OpensslKey:
     __slots__ = ("_ecdsa", "_key", "algorithm")
 

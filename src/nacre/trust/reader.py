@@ -51,6 +51,17 @@ class Reader:
         self.offset = stop
         return self._data[start:stop]
 
+    def skip(self, size: int, field: str = "") -> None:
+        """Pass over ``size`` bytes.
+
+        Raises:
+            MalformedEvidence: ``truncated``, if there are fewer.
+        """
+        stop = self.offset + size
+        if size < 0 or stop > self._end:
+            self._short(size, field)
+        self.offset = stop
+
     def unpack(self, layout: Struct, field: str = "") -> tuple[Any, ...]:
         """Read one fixed-size structure.
 

@@ -8,7 +8,7 @@ Nothing that was read may be acted upon before :meth:`Signatures.settle` has ret
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from nacre.errors import VerificationError
 from nacre.trust.memo import Recall
@@ -33,24 +33,20 @@ class Key(Protocol):
 class Pool(Protocol):
     """What runs half of the work elsewhere; ``ThreadPoolExecutor.submit`` fits."""
 
-    def __call__(self, work: Callable[[], "_Pending | None"], /) -> "Future":
+    def __call__(self, work: Callable[[], int], /) -> "Future":
         """Start some work elsewhere."""
 
 
 class Future(Protocol):
     """What a pool gives back."""
 
-    def result(self) -> "_Pending | None":
+    def result(self) -> int:
         """Wait for the work and return what it returned."""
 
 
-class _Pending(NamedTuple):
-    position: int
-    key: Key
-    signature: bytes
-    message: bytes
-    check: str
-    what: object
+# key, signature, message, check, what
+_Pending = tuple[Key, bytes, bytes, str, object]
+_ALL_HOLD = -1
 
 
 class Signatures:
@@ -86,7 +82,7 @@ class Signatures:
             check: The check whose failure this would be.
             what: What errors call the signed thing; turned into words when there is such an error.
         """
-        self._pending.append(_Pending(len(self._pending), key, signature, message, check, what))
+        self._pending.append((key, signature, message, check, what))
 
     def key(self, scheme: "EcdsaScheme", spki: bytes) -> Key:
         """Load a key, each one once: an issuer's is needed for every signature it made.
@@ -114,25 +110,32 @@ class Signatures:
         Raises:
             VerificationError: ``signature-invalid``, for the first in order that does not hold.
         """
-        pending = self._pending
-        if self._pool is not None and len(pending) > 1:
-            theirs, ours = pending[1::2], pending[0::2]
-            future = self._pool(lambda: _first_bad(theirs))
-            bad = [_first_bad(ours), future.result()]
-        else:
-            bad = [_first_bad(pending)]
-        worst = min((item for item in bad if item is not None), default=None, key=lambda item: item.position)
-        if worst is not None:
-            raise VerificationError("signature-invalid", check=worst.check, what=str(worst.what))
-        pending.clear()
+        pending, self._pending = self._pending, []
+        learned, self._learned = self._learned, []
+        bad = _first_bad(pending) if self._pool is None else _first_bad_of_halves(pending, self._pool)
+        if bad != _ALL_HOLD:
+            _, _, _, check, what = pending[bad]
+            raise VerificationError("signature-invalid", check=check, what=str(what))
         if self._memo is not None:
-            for key, value in self._learned:
+            for key, value in learned:
                 self._memo.put(key, value)
-        self._learned.clear()
 
 
-def _first_bad(pending: list[_Pending]) -> _Pending | None:
-    for item in pending:
-        if not item.key.holds(item.signature, item.message):
-            return item
-    return None
+def _first_bad(pending: list[_Pending]) -> int:
+    """Return the position of the first signature that does not hold, or ``_ALL_HOLD``."""
+    for position, (key, signature, message, _, _) in enumerate(pending):
+        if not key.holds(signature, message):
+            return position
+    return _ALL_HOLD
+
+
+def _first_bad_of_halves(pending: list[_Pending], pool: Pool) -> int:
+    if len(pending) < 2:  # noqa: PLR2004
+        return _first_bad(pending)
+    theirs = pending[1::2]
+    future = pool(lambda: _first_bad(theirs))
+    ours, others = _first_bad(pending[0::2]), future.result()
+    found = [2 * ours] if ours != _ALL_HOLD else []
+    if others != _ALL_HOLD:
+        found.append(2 * others + 1)
+    return min(found, default=_ALL_HOLD)

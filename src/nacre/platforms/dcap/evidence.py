@@ -12,6 +12,7 @@ from nacre.errors import MalformedEvidence, UnsupportedEvidence
 from nacre.platforms.dcap.layout import (
     BODY_TYPES,
     HEADER,
+    SGX_REPORT,
     TEE_SGX,
     TEE_TDX,
     BodyType,
@@ -21,7 +22,7 @@ from nacre.platforms.dcap.layout import (
 )
 from nacre.trust.reader import Reader
 
-__all__ = ["CertType", "Quote", "is_quote", "parse_quote", "parse_quote_of"]
+__all__ = ["CERT_HEADER", "QE_AUTH_OFFSET", "CertType", "Quote", "is_quote", "parse_quote", "parse_quote_of"]
 
 MAX_QUOTE_SIZE = 64 * 1024  # real quotes are 4,600 to 8,000 bytes
 _MAX_QE_AUTH_SIZE = 4 * 1024  # 32 bytes in the field; any length is legal
@@ -32,12 +33,14 @@ _INTEL_QE_VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 _TDX_BYTES = TEE_TDX.to_bytes(4, "little")
 _VERSIONS = (3, 4, 5)
 _BODY_DESCRIPTOR = struct.Struct("<HI")
-#: Signature, attestation key, QE report, its signature, length of the QE authentication data.
-_AUTH_V3 = struct.Struct("<64s64s384s64sH")
+#: Signature, attestation key, then behind the QE report and its signature the length of the QE auth data.
+_AUTH_V3 = struct.Struct("<64s64s448xH")
 #: The same, with the header of the outer certification data before the QE report.
-_AUTH_V4 = struct.Struct("<64s64sHI384s64sH")
-_CERTIFICATION_OFFSET = 134  # behind signature, key and that header
-_CERT_HEADER = struct.Struct("<HI")
+_AUTH_V4 = struct.Struct("<64s64sHI448xH")
+_OUTER_END = 134  # behind signature, key and that header
+#: From the QE report to the QE authentication data: the report, its signature, their length.
+QE_AUTH_OFFSET = 450
+CERT_HEADER = struct.Struct("<HI")
 _TEES = {TEE_SGX: "sgx", TEE_TDX: "tdx"}
 
 
@@ -63,17 +66,14 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
         body_type: What kind of report it carries.
         report: The report.
         body_offset: Where the report begins in ``raw``.
-        signed: Header and report (v5: with the body descriptor): what the attestation key signs.
-        auth_offset: Where the authentication data begin in ``raw``.
+        auth_offset: Where the authentication data begin.
         end: Where they end.
         signature: ECDSA P-256 over ``signed``, r ‖ s, 64 bytes big-endian.
         attestation_key: x ‖ y, 64 bytes big-endian.
-        qe_report: The quoting enclave's report, 384 bytes, signed by the PCK.
-        qe_signature: ECDSA P-256 over ``qe_report``, r ‖ s.
-        qe_auth: The quoting enclave's authentication data, any length.
+        qe_offset: Where the quoting enclave's report begins.
+        qe_auth_size: Bytes of the quoting enclave's authentication data.
         cert_type: The (inner) certification data type.
-        cert_data: The (inner) certification data.
-        certified: Everything from the attestation key to the end: what does not depend on this report.
+        cert_size: Bytes of the (inner) certification data.
     """
 
     raw: bytes
@@ -82,17 +82,52 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
     body_type: BodyType
     report: SgxReport | TdReport
     body_offset: int
-    signed: bytes
     auth_offset: int
     end: int
     signature: bytes
     attestation_key: bytes
-    qe_report: bytes
-    qe_signature: bytes
-    qe_auth: bytes
+    qe_offset: int
+    qe_auth_size: int
     cert_type: int
-    cert_data: bytes
-    certified: bytes
+    cert_size: int
+
+    @property
+    def signed(self) -> bytes:
+        """Header and report (v5: with the body descriptor): what the attestation key signs."""
+        return self.raw[: self.auth_offset - 4]
+
+    @property
+    def qe_report(self) -> bytes:
+        """The quoting enclave's report, 384 bytes, signed by the PCK."""
+        return self.raw[self.qe_offset : self.qe_offset + SGX_REPORT.size]
+
+    @property
+    def qe_signature(self) -> bytes:
+        """ECDSA P-256 over ``qe_report``, r ‖ s, 64 bytes big-endian."""
+        start = self.qe_offset + SGX_REPORT.size
+        return self.raw[start : start + 64]
+
+    @property
+    def qe_auth(self) -> bytes:
+        """The quoting enclave's authentication data, any length."""
+        start = self.qe_offset + QE_AUTH_OFFSET
+        return self.raw[start : start + self.qe_auth_size]
+
+    @property
+    def cert_offset(self) -> int:
+        """Where the (inner) certification data begin, behind their header."""
+        return self.qe_offset + QE_AUTH_OFFSET + self.qe_auth_size + CERT_HEADER.size
+
+    @property
+    def cert_data(self) -> bytes:
+        """The (inner) certification data."""
+        start = self.cert_offset
+        return self.raw[start : start + self.cert_size]
+
+    @property
+    def certified_offset(self) -> int:
+        """Where that begins which does not depend on this report: attestation key and what vouches for it."""
+        return self.auth_offset + 64
 
     @property
     def trailing(self) -> int:
@@ -123,33 +158,27 @@ def parse_quote(data: bytes) -> Quote:
     body_type = _body_type(header, reader)
     body_offset = reader.offset
     report = body_type.record(*reader.unpack(body_type.layout.packed, body_type.name))
-    signed = data[: reader.offset]
     auth_size = reader.u32("authentication data length")
     auth_offset = reader.offset
     end = auth_offset + auth_size
     auth = Reader(data, "authentication data", start=auth_offset, end=end)
     if header.version == 3:  # noqa: PLR2004
-        signature, key, qe_report, qe_signature, qe_auth_size = auth.unpack(_AUTH_V3)
+        signature, attestation_key, qe_auth_size = auth.unpack(_AUTH_V3)
     else:
-        signature, key, outer, size, qe_report, qe_signature, qe_auth_size = auth.unpack(_AUTH_V4)
-        if outer != CertType.QE_REPORT:
-            raise UnsupportedEvidence("certification-data-type", actual=outer, expected=("6",))
-        if size != auth_size - _CERTIFICATION_OFFSET:
-            raise MalformedEvidence(
-                "length-mismatch",
-                what="QE report certification data",
-                expected=auth_size - _CERTIFICATION_OFFSET,
-                actual=size,
-            )
-    qe_auth = auth.take(_bounded(qe_auth_size, _MAX_QE_AUTH_SIZE, "QE authentication data"), "QE auth data")
-    cert_type, cert_size = auth.unpack(_CERT_HEADER, "certification data header")
+        signature, attestation_key, outer, size, qe_auth_size = auth.unpack(_AUTH_V4)
+        _check_outer(outer, size, auth_size - _OUTER_END)
+    qe_offset = auth.offset - QE_AUTH_OFFSET
+    if qe_auth_size > _MAX_QE_AUTH_SIZE:
+        raise _too_large("QE authentication data", _MAX_QE_AUTH_SIZE, qe_auth_size)
+    auth.skip(qe_auth_size, "QE authentication data")
+    cert_type, cert_size = auth.unpack(CERT_HEADER, "certification data header")
     if cert_type not in CertType.SUPPORTED:
         raise UnsupportedEvidence(
             "certification-data-type", actual=cert_type, expected=("1", "2", "3", "4", "5")
         )
-    cert_data = auth.take(
-        _bounded(cert_size, _MAX_CERT_DATA_SIZE, "certification data"), "certification data"
-    )
+    if cert_size > _MAX_CERT_DATA_SIZE:
+        raise _too_large("certification data", _MAX_CERT_DATA_SIZE, cert_size)
+    auth.skip(cert_size, "certification data")
     auth.finish()
     if end != len(data) and any(data[end:]):
         raise MalformedEvidence("trailing-bytes", what="quote", actual=len(data) - end, offset=end)
@@ -160,17 +189,14 @@ def parse_quote(data: bytes) -> Quote:
         body_type,
         report,
         body_offset,
-        signed,
         auth_offset,
         end,
         signature,
-        key,
-        qe_report,
-        qe_signature,
-        qe_auth,
+        attestation_key,
+        qe_offset,
+        qe_auth_size,
         cert_type,
-        cert_data,
-        data[auth_offset + 64 : end],
+        cert_size,
     )
 
 
@@ -214,7 +240,14 @@ def _body_type(header: QuoteHeader, reader: Reader) -> BodyType:
     return body_type
 
 
-def _bounded(size: int, limit: int, what: str) -> int:
-    if size > limit:
-        raise MalformedEvidence("too-large", what=what, expected=limit, actual=size)
-    return size
+def _check_outer(kind: int, size: int, expected: int) -> None:
+    if kind != CertType.QE_REPORT:
+        raise UnsupportedEvidence("certification-data-type", actual=kind, expected=("6",))
+    if size != expected:
+        raise MalformedEvidence(
+            "length-mismatch", what="QE report certification data", expected=expected, actual=size
+        )
+
+
+def _too_large(what: str, limit: int, size: int) -> MalformedEvidence:
+    return MalformedEvidence("too-large", what=what, expected=limit, actual=size)

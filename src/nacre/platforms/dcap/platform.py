@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of the platform interface that SGX and TDX answer alike."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 from nacre.errors import EndorsementsUnavailable, MalformedEvidence
@@ -62,10 +63,7 @@ class DcapPlatform:
         quote = quote_of(evidence)
         if quote.cert_type != CertType.PCK_CHAIN:
             raise EndorsementsUnavailable("pck-not-in-quote", actual=quote.cert_type)
-        chain = endorsements.read_chain(quote.cert_data)
-        if len(chain) < 2:  # noqa: PLR2004
-            raise MalformedEvidence("chain-length", expected="PCK and its CA", actual=len(chain))
-        return endorsements.sources(self._tee, parse_extension(chain[0]), chain[1].common_name)
+        return _sources(self._tee, quote.cert_data)
 
     def views(self, evidence: Evidence) -> Iterator[FieldView]:
         """List every field of a quote."""
@@ -78,3 +76,11 @@ class DcapPlatform:
     def facts(self, evidence: Evidence) -> Mapping[str, object]:
         """Return the values of a quote under the names of the shared test vectors."""
         return quote_facts(evidence if isinstance(evidence, SalvagedQuote) else quote_of(evidence))
+
+
+@functools.lru_cache(maxsize=64)
+def _sources(tee: endorsements.Tee, chain_pem: bytes) -> tuple[Source, ...]:
+    chain = endorsements.read_chain(chain_pem)
+    if len(chain) < 2:  # noqa: PLR2004
+        raise MalformedEvidence("chain-length", expected="PCK and its CA", actual=len(chain))
+    return endorsements.sources(tee, parse_extension(chain[0]), chain[1].common_name)

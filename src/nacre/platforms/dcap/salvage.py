@@ -5,8 +5,8 @@ Fields are read where they would be, whatever lengths and versions say; what lie
 off. Verification refuses the result by its type.
 """
 
-from nacre.platforms.dcap.evidence import Quote
-from nacre.platforms.dcap.layout import BODY_TYPES, HEADER, SGX_REPORT, TEE_SGX, BodyType, QuoteHeader
+from nacre.platforms.dcap.evidence import QE_AUTH_OFFSET, Quote
+from nacre.platforms.dcap.layout import BODY_TYPES, HEADER, TEE_SGX, BodyType, QuoteHeader
 
 __all__ = ["SalvagedQuote", "salvage_quote"]
 
@@ -32,34 +32,28 @@ def salvage_quote(data: bytes) -> SalvagedQuote | None:
     if header.version == _V5:
         body_size = max(body_size, int.from_bytes(data[body_offset - 4 : body_offset], "little"))
     auth_offset = body_offset + body_size + 4
-    certified_offset = auth_offset + 64
-    at = certified_offset + 64 + (6 if header.version >= _V4 else 0)
-    if len(data) < at + SGX_REPORT.size + 64 + 2:
+    qe_offset = auth_offset + 128 + (6 if header.version >= _V4 else 0)
+    if len(data) < qe_offset + QE_AUTH_OFFSET:
         return None
-    report = body_type.record(*body_type.layout.packed.unpack_from(data, body_offset))
-    signature_at = at + SGX_REPORT.size
-    auth_size = int.from_bytes(data[signature_at + 64 : signature_at + 66], "little")
-    cert_at = signature_at + 66 + auth_size
-    cert_size = int.from_bytes(data[cert_at + 2 : cert_at + 6], "little")
-    stated = auth_offset + int.from_bytes(data[auth_offset - 4 : auth_offset], "little")
+    qe_auth_end = qe_offset + QE_AUTH_OFFSET
+    qe_auth_size = int.from_bytes(data[qe_auth_end - 2 : qe_auth_end], "little")
+    cert_at = qe_auth_end + qe_auth_size
+    auth_size = int.from_bytes(data[auth_offset - 4 : auth_offset], "little")
     return SalvagedQuote(
         data,
         "sgx" if body_type.tee_type == TEE_SGX else "tdx",
         header,
         body_type,
-        report,
+        body_type.record(*body_type.layout.packed.unpack_from(data, body_offset)),
         body_offset,
-        data[: auth_offset - 4],
         auth_offset,
-        stated,
-        data[auth_offset:certified_offset],
-        data[certified_offset : certified_offset + 64],
-        data[at:signature_at],
-        data[signature_at : signature_at + 64],
-        data[signature_at + 66 : cert_at],
+        auth_offset + auth_size,
+        data[auth_offset : auth_offset + 64],
+        data[auth_offset + 64 : auth_offset + 128],
+        qe_offset,
+        qe_auth_size,
         int.from_bytes(data[cert_at : cert_at + 2], "little"),
-        data[cert_at + 6 : cert_at + 6 + cert_size],
-        data[certified_offset:],
+        int.from_bytes(data[cert_at + 2 : cert_at + 6], "little"),
     )
 
 

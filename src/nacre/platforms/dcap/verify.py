@@ -79,16 +79,26 @@ class _Pck(msgspec.Struct, frozen=True):
 class Certified(msgspec.Struct, frozen=True):
     """An attestation key that a quoting enclave vouches for, on a processor that Intel certified.
 
-    ``region`` holds the bytes of the quote, and of a chain from outside, that this was learned from, and
-    ``digest`` their SHA-256. A later quote with the same key but other bytes is verified anew, so that
-    the memo never changes a verdict.
+    ``region`` holds the bytes of the quote and ``outside`` the chain from elsewhere that this was learned
+    from, ``digest`` is the SHA-256 of both. A later quote with the same key but other bytes is verified
+    anew, so that the memo never changes a verdict.
     """
 
     pck: _Pck
     key: Key
     qe_report: SgxReport
     region: bytes
+    outside: bytes
     digest: bytes
+
+    def covers(self, quote: Quote, outside: bytes) -> bool:
+        """Tell whether this was learned from these very bytes."""
+        start = quote.certified_offset
+        return (
+            quote.end - start == len(self.region)
+            and quote.raw.startswith(self.region, start)
+            and outside == self.outside
+        )
 
 
 class _Assessed(msgspec.Struct, frozen=True):
@@ -180,18 +190,14 @@ def verify_quote(
 def _certified(
     quote: Quote, endorsements: Endorsements, anchors: Sequence[Anchor], signatures: Signatures, trail: Trail
 ) -> Certified:
-    region = quote.certified
-    chain_pem = quote.cert_data
-    if quote.cert_type != CertType.PCK_CHAIN:
-        chain_pem = _outside_chain(endorsements, trail)
-        region += chain_pem
+    outside = b"" if quote.cert_type == CertType.PCK_CHAIN else _outside_chain(endorsements, trail)
     for anchor in anchors:
         known = signatures.recall(quote.attestation_key + anchor.digest)
-        if isinstance(known, Certified) and known.region == region:
+        if isinstance(known, Certified) and known.covers(quote, outside):
             trail.checks += _CERTIFIED
             return known
     trail.begin("dcap.pck-chain")
-    pck = _pck(chain_pem, anchors, signatures)
+    pck = _pck(outside or quote.cert_data, anchors, signatures)
     _check_leaf_in_quote(quote, pck)
     trail.passed()
     trail.begin("dcap.qe-report")
@@ -209,7 +215,8 @@ def _certified(
             "qe-report-data", check="dcap.qe-report", expected=commits, actual=qe_report.report_data
         )
     key = P256_SHA256.point(quote.attestation_key)
-    certified = Certified(pck, key, qe_report, region, hashlib.sha256(region).digest())
+    region = quote.raw[quote.certified_offset : quote.end]
+    certified = Certified(pck, key, qe_report, region, outside, hashlib.sha256(region + outside).digest())
     trail.passed()
     signatures.learn(quote.attestation_key + pck.anchor.digest, certified)
     return certified

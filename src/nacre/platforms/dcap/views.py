@@ -7,7 +7,7 @@ from typing import TypeVar
 from nacre.errors import MalformedEvidence
 from nacre.platforms.base import FieldView
 from nacre.platforms.dcap.endorsements import read_chain
-from nacre.platforms.dcap.evidence import CertType, Quote
+from nacre.platforms.dcap.evidence import CERT_HEADER, CertType, Quote
 from nacre.platforms.dcap.layout import HEADER, SGX_REPORT, Layout, SgxReport, TdReport
 from nacre.platforms.dcap.pck import SGX_TYPES, PckExtension, parse_extension
 from nacre.reasons import render
@@ -100,26 +100,27 @@ def _authentication(quote: Quote) -> Iterator[FieldView]:
     yield FieldView("auth.size", at - 4, 4, str(quote.end - at))
     yield FieldView("auth.signature", at, 64, quote.signature.hex())
     yield FieldView("auth.attestation_key", at + 64, 64, quote.attestation_key.hex())
-    at += 128
-    if quote.header.version > 3:  # noqa: PLR2004
-        yield FieldView("auth.certification.type", at, 2, "6", (_CERT_TYPES[6],))
-        yield FieldView("auth.certification.size", at + 2, 4, str(quote.end - at - 6))
-        at += 6
+    if quote.qe_offset > at + 128:
+        at = quote.qe_offset - CERT_HEADER.size
+        outer, size = CERT_HEADER.unpack_from(quote.raw, at)
+        yield FieldView("auth.certification.type", at, 2, str(outer), (_CERT_TYPES.get(outer, ""),))
+        yield FieldView("auth.certification.size", at + 2, 4, str(size))
+    at = quote.qe_offset
     report = SgxReport(*SGX_REPORT.packed.unpack(quote.qe_report))
     yield from _record("auth.qe_report", report, SGX_REPORT, at)
     at += SGX_REPORT.size
     yield FieldView("auth.qe_signature", at, 64, quote.qe_signature.hex())
-    yield FieldView("auth.qe_auth.size", at + 64, 2, str(len(quote.qe_auth)))
-    yield FieldView("auth.qe_auth", at + 66, len(quote.qe_auth), quote.qe_auth.hex())
+    yield FieldView("auth.qe_auth.size", at + 64, 2, str(quote.qe_auth_size))
+    yield FieldView("auth.qe_auth", at + 66, quote.qe_auth_size, quote.qe_auth.hex())
 
 
 def _certification(quote: Quote) -> Iterator[FieldView]:
-    at = quote.end - len(quote.cert_data)
+    at = quote.cert_offset
     yield FieldView("pck.type", at - 6, 2, str(quote.cert_type), (_CERT_TYPES.get(quote.cert_type, ""),))
-    yield FieldView("pck.size", at - 4, 4, str(len(quote.cert_data)))
+    yield FieldView("pck.size", at - 4, 4, str(quote.cert_size))
     chain = _chain(quote)
     if not chain:
-        yield FieldView("pck.data", at, len(quote.cert_data), quote.cert_data.hex())
+        yield FieldView("pck.data", at, quote.cert_size, quote.cert_data.hex())
     for index, certificate in enumerate(chain):
         prefix = f"pck.certificate[{index}]"
         dates = {"begins": certificate.not_before, "ends": certificate.not_after}
