@@ -31,7 +31,7 @@ from tests.trust.forge import (
 )
 
 from nacre.errors import MalformedEvidence, VerificationError
-from nacre.trust import oids
+from nacre.trust import der, oids
 from nacre.trust.crl import MAX_CRL_SIZE, MAX_ENTRIES, check_crl, check_crl_current, parse_crl
 from nacre.trust.keys import P256_SHA256, P384_SHA384
 from nacre.trust.signatures import Signatures
@@ -320,11 +320,49 @@ def test_serial_numbers_come_back(serials: list[int], reason: bool) -> None:
     assert parse_crl(_signed(ListDraft(entries=entries))).revoked == set(serials)
 
 
-_PIECES = st.sampled_from([entry(1), entry(0x80, _REASON), b"\x30", b"\x02", b"\x01", utc(BEGINS), bytes(20)])
+def _plain_entries(data: bytes) -> set[int]:
+    """Read entries the long way, one element after the other."""
+    serials = set()
+    at, end = der.whole(data, der.SEQUENCE)
+    assert at != end
+    while at != end:
+        at, stop = der.element(data, at, end, der.SEQUENCE)
+        start, at = der.element(data, at, stop, der.INTEGER)
+        assert stop - start < 40
+        serials.add(der.unsigned(data, start, at))
+        _, at = der.seconds(data, at, stop)
+        assert data[at:stop] in {b"", sequence(_REASON)}
+        at = stop
+    return serials
+
+
+_PIECES = st.sampled_from(
+    [
+        entry(1),
+        entry(2),
+        entry(0x80, _REASON),
+        entry(0x81, _REASON),
+        sequence(number(1)),
+        b"\x30",
+        b"\x02",
+        bytes(20),
+    ]
+)
+
+
+@given(st.lists(_PIECES | st.binary(max_size=3), min_size=1, max_size=5))
+def test_the_fast_way_and_the_long_way_agree(pieces: list[bytes]) -> None:
+    revoked = sequence(*pieces)
+    fast = slow = None
+    with contextlib.suppress(MalformedEvidence):
+        fast = parse_crl(_signed(ListDraft(revoked=revoked))).revoked
+    with contextlib.suppress(MalformedEvidence, AssertionError):
+        slow = _plain_entries(revoked)
+    assert fast == slow
 
 
 @given(st.lists(_PIECES | st.binary(max_size=4), max_size=5))
 def test_only_our_errors(pieces: list[bytes]) -> None:
-    for data in (_signed(ListDraft(revoked=sequence(*pieces))), sequence(*pieces), b"".join(pieces)):
+    for data in (sequence(*pieces), sequence(sequence(*pieces)), b"".join(pieces)):
         with contextlib.suppress(MalformedEvidence):
             parse_crl(data)
