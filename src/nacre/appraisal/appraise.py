@@ -85,8 +85,7 @@ def appraise(
         sources: Further checks.
         signatures: The signature work, if it is to use a memo or a pool.
     """
-    raw = evidence if isinstance(evidence, bytes) else evidence.raw
-    run = _Appraisal(raw, policy, at)
+    run = _Appraisal(evidence if isinstance(evidence, bytes) else evidence.raw, policy, at)
     # (1)
     try:
         if isinstance(evidence, bytes):
@@ -96,12 +95,7 @@ def appraise(
     except (MalformedEvidence, UnsupportedEvidence) as error:
         run.checks.append(failed("evidence", error.code, **error.context))
         return run.result(error=error)
-    run.platform = platform
-    run.checks.append(_EVIDENCE_READ)
-    if platform.name not in policy.platforms:
-        run.checks.append(
-            failed("platform", "platform-not-accepted", actual=platform.name, expected=policy.platforms)
-        )
+    run.read(platform)
     # (2)
     try:
         claims = platform.verify(
@@ -112,8 +106,7 @@ def appraise(
             signatures=signatures or Signatures(),
         )
     except VerificationError as error:
-        run.stopped(error)
-        return run.result(error=error)
+        return run.stopped(error)
     run.checks += claims.checks
     # (3)
     run.checks += platform.judge(claims, policy.section(platform.name), at=at)
@@ -161,15 +154,26 @@ class _Appraisal:
         self.checks: list[Check] = []
         self.required: tuple[str, ...] = ()
 
-    def stopped(self, error: VerificationError) -> None:
+    def read(self, platform: Platform) -> None:
+        """Go on with the platform whose evidence was read."""
+        self.platform = platform
+        self.checks.append(_EVIDENCE_READ)
+        accepted = self.policy.platforms
+        if platform.name not in accepted:
+            refused = failed("platform", "platform-not-accepted", actual=platform.name, expected=accepted)
+            self.checks.append(refused)
+
+    def stopped(self, error: VerificationError) -> Result:
         """Show what held, what failed, and what was therefore not reached."""
         self.checks += error.trail
         # What cannot be checked for want of a document is incomplete, not forged.
-        make = skipped if error.code == "endorsement-missing" else failed
+        missing = error.code == "endorsement-missing"
+        make = skipped if missing else failed
         self.checks.append(make(error.check, error.code, **error.context))
         made = {check.id for check in self.checks}
         required = (*self.platform.required, *_REQUIRED) if self.platform else _REQUIRED
         self.checks += [skipped(check, "not-reached") for check in required if check not in made]
+        return self.result(error=None if missing else error)
 
     def result(
         self,
