@@ -13,8 +13,8 @@ from nacre.cli.terminal import Style, clean, wrap
 from nacre.errors import ConfigurationError
 from nacre.platforms.base import Endorsements
 from nacre.platforms.dcap.changes import Change, changes
+from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.tcb import TcbReport
-from nacre.platforms.dcap.verify import DcapClaims
 
 __all__ = ["WhyNot", "examine"]
 

@@ -17,7 +17,7 @@ from nacre.appraisal.verdict import Verdict
 from nacre.checks import Status
 from nacre.errors import ConfigurationError, MalformedEvidence, UnsupportedEvidence
 from nacre.platforms.base import Endorsements, Evidence
-from nacre.platforms.dcap.verify import DcapClaims
+from nacre.platforms.dcap.claims import DcapClaims
 from nacre.testing.cases import Case, Json, find, load
 from nacre.testing.profile import profile
 

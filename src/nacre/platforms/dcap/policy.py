@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from nacre.checks import Check, Later, Status, failed, passed, skipped, warned
 from nacre.errors import ConfigurationError
 from nacre.platforms.base import PlatformPolicy
+from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.tcb import TcbReport
 from nacre.platforms.dcap.tcb_info import TcbStatus
-from nacre.platforms.dcap.verify import DcapClaims
 
 __all__ = ["DcapPolicy", "judge_platform"]
 

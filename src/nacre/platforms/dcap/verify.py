@@ -15,7 +15,8 @@ import msgspec
 
 from nacre.checks import Check, failed, passed, skipped
 from nacre.errors import VerificationError
-from nacre.platforms.base import Claims, Committed, Endorsements
+from nacre.platforms.base import Committed, Endorsements
+from nacre.platforms.dcap.claims import DcapClaims, identity_of
 from nacre.platforms.dcap.endorsements import (
     PCK_CA,
     PCK_LEAF,
@@ -29,9 +30,9 @@ from nacre.platforms.dcap.endorsements import (
 )
 from nacre.platforms.dcap.evidence import CertType, Quote
 from nacre.platforms.dcap.layout import SGX_REPORT, SgxReport, TdReport
-from nacre.platforms.dcap.pck import SGX_TYPES, PckExtension, parse_extension
-from nacre.platforms.dcap.tcb import Svns, TcbReport, evaluate, find_module
-from nacre.platforms.dcap.tcb_info import EnclaveIdentity, TcbInfo
+from nacre.platforms.dcap.matching import check_identity, check_info, check_module
+from nacre.platforms.dcap.pck import PckExtension, parse_extension
+from nacre.platforms.dcap.tcb import Svns, TcbReport, evaluate
 from nacre.platforms.trail import Trail
 from nacre.trust.anchors import Anchor
 from nacre.trust.keys import P256_SHA256, raw_signature
@@ -39,25 +40,7 @@ from nacre.trust.path import check_path
 from nacre.trust.signatures import Key, Signatures
 from nacre.trust.x509 import Certificate, anchor_certificate
 
-__all__ = ["Certified", "DcapClaims", "Verified", "make_claims", "verify_quote"]
-
-
-class DcapClaims(Claims, frozen=True, kw_only=True):
-    """What a quote proved.
-
-    Attributes:
-        quote: The quote.
-        pck: The processor, as Intel certified it.
-        pck_issuer: The common name of the CA that certified it.
-        tcb: The TCB evaluation; None if TCB Info or the quoting enclave's identity was missing.
-        crl_numbers: The numbers of the PCK and root revocation lists.
-    """
-
-    quote: Quote
-    pck: PckExtension
-    pck_issuer: str
-    tcb: TcbReport | None
-    crl_numbers: tuple[int | None, int | None]
+__all__ = ["Certified", "Verified", "make_claims", "verify_quote"]
 
 
 class _Pck(msgspec.Struct, frozen=True):
@@ -264,7 +247,7 @@ def _pck(chain_pem: bytes, anchors: Sequence[Anchor], signatures: Signatures) ->
         ca.digest,
         signatures.key(P256_SHA256, leaf.spki),
         extension,
-        _identity(extension),
+        identity_of(extension),
         ca.common_name,
         anchor,
         dated,
@@ -341,15 +324,19 @@ def _assess(
             trail.add(check)
     if collateral.info:
         trail.begin("dcap.tcb-info")
-        _check_info(certified.pck.extension, collateral.info, tee)
+        check_info(certified.pck.extension, collateral.info, tee)
         trail.passed()
     if collateral.identity:
         trail.begin("dcap.qe-identity")
-        _check_identity(certified.qe_report, collateral.identity, tee)
+        check_identity(certified.qe_report, collateral.identity, tee)
         trail.passed()
     if isinstance(report, TdReport):
         trail.begin("tdx.module")
-        _check_module(report, collateral.info, trail)
+        if collateral.info:
+            check_module(report, collateral.info)
+            trail.passed()
+        else:
+            trail.add(skipped("tdx.module", "endorsement-missing", role="tcb_info"))
     tcb = None
     if collateral.info and collateral.identity:
         tcb = evaluate(collateral.info, collateral.identity, _svns(quote, certified))
@@ -357,69 +344,6 @@ def _assess(
     del trail.checks[before:]
     signatures.remember(key, assessed)
     return assessed
-
-
-def _check_info(pck: PckExtension, info: TcbInfo, tee: Tee) -> None:
-    for what, actual, expected in (
-        ("TEE", info.id, tee.tcb_info),
-        ("FMSPC", info.fmspc, pck.fmspc),
-        ("PCEID", info.pceid, pck.pceid),
-    ):
-        if actual != expected:
-            raise VerificationError(
-                "tcb-info-mismatch", check="dcap.tcb-info", what=what, expected=expected, actual=actual
-            )
-
-
-def _check_identity(report: SgxReport, identity: EnclaveIdentity, tee: Tee) -> None:
-    miscselect = report.misc_select.to_bytes(4, "little")
-    for what, actual, expected in (
-        ("id", identity.id, tee.quoting_enclave),
-        ("MRSIGNER", report.mr_signer, identity.mrsigner),
-        ("ISVPRODID", report.isv_prod_id, identity.isvprodid),
-        ("ATTRIBUTES", _masked(report.attributes, identity.attributes_mask), identity.attributes),
-        ("MISCSELECT", _masked(miscselect, identity.miscselect_mask), identity.miscselect),
-    ):
-        if actual != expected:
-            raise VerificationError(
-                "qe-identity-mismatch", check="dcap.qe-identity", what=what, expected=expected, actual=actual
-            )
-
-
-def _masked(value: bytes, mask: bytes) -> bytes:
-    return (int.from_bytes(value, "big") & int.from_bytes(mask, "big")).to_bytes(len(value), "big")
-
-
-def _check_module(report: TdReport, info: TcbInfo | None, trail: Trail) -> None:
-    if info is None:
-        trail.add(skipped("tdx.module", "endorsement-missing", role="tcb_info"))
-        return
-    module = find_module(info, report.tee_tcb_svn)
-    if module is None:
-        raise VerificationError(
-            "tdx-module-unknown",
-            check="tdx.module",
-            actual=f"TDX_{report.tee_tcb_svn[1]:02X}",
-            expected=tuple(info.modules),
-        )
-    if report.mr_signer_seam != module.mrsigner:
-        raise VerificationError(
-            "tdx-module-mismatch",
-            check="tdx.module",
-            what="MRSIGNERSEAM",
-            expected=module.mrsigner,
-            actual=report.mr_signer_seam,
-        )
-    # The mask says which bits the identity speaks of; the rest has to be zero, as in Intel's library.
-    if any(report.seam_attributes) or _masked(report.seam_attributes, module.mask) != module.attributes:
-        raise VerificationError(
-            "tdx-module-mismatch",
-            check="tdx.module",
-            what="SEAMATTRIBUTES",
-            expected=module.attributes,
-            actual=report.seam_attributes,
-        )
-    trail.passed()
 
 
 def _currency(pck: _Pck, collateral: Collateral, at: int) -> Check:
@@ -464,16 +388,3 @@ def make_claims(
         tcb=verified.tcb,
         crl_numbers=(crls[0].number if crls[0] else None, crls[1].number if crls[1] else None),
     )
-
-
-def _identity(extension: PckExtension) -> Mapping[str, bytes | str | bool]:
-    shown = {
-        "fmspc": extension.fmspc,
-        "ppid": extension.ppid,
-        "sgx_type": SGX_TYPES[extension.sgx_type],
-        "platform_instance": extension.platform_instance,
-        "dynamic_platform": extension.dynamic_platform,
-        "cached_keys": extension.cached_keys,
-        "smt": extension.smt,
-    }
-    return {name: value for name, value in shown.items() if value is not None}

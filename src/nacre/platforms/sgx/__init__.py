@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from nacre.checks import Check
 from nacre.platforms.base import Claims, Endorsements, Evidence, PlatformPolicy, Register
+from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.platform import REQUIRED, DcapPlatform, quote_of
-from nacre.platforms.dcap.verify import DcapClaims
 from nacre.platforms.sgx import evidence as sgx_evidence
 from nacre.platforms.sgx.policy import SgxPolicy, judge
 from nacre.platforms.sgx.verify import SGX, verify

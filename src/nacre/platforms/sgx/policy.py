@@ -4,8 +4,8 @@
 from collections.abc import Iterator
 
 from nacre.checks import Check
+from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.policy import DcapPolicy, judge_platform
-from nacre.platforms.dcap.verify import DcapClaims
 
 __all__ = ["SgxPolicy", "judge"]
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from nacre.checks import Check
 from nacre.platforms.base import Claims, Endorsements, Evidence, PlatformPolicy, Register
+from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.platform import REQUIRED, DcapPlatform, quote_of
-from nacre.platforms.dcap.verify import DcapClaims
 from nacre.platforms.tdx import evidence as tdx_evidence
 from nacre.platforms.tdx.policy import TdxPolicy, judge
 from nacre.platforms.tdx.verify import TDX, verify

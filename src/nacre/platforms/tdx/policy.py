@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from nacre.checks import Check, failed, passed
 from nacre.errors import ConfigurationError
+from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.layout import TdReport
 from nacre.platforms.dcap.policy import DcapPolicy, judge_platform
-from nacre.platforms.dcap.verify import DcapClaims
 from nacre.platforms.dcap.views import TD_ATTRIBUTES, flags
 
 __all__ = ["TdxPolicy", "judge"]

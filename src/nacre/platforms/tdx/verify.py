@@ -4,10 +4,11 @@
 from collections.abc import Sequence
 
 from nacre.platforms.base import Committed, Endorsements
+from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.endorsements import Tee
 from nacre.platforms.dcap.evidence import Quote
 from nacre.platforms.dcap.layout import TdReport
-from nacre.platforms.dcap.verify import DcapClaims, make_claims, verify_quote
+from nacre.platforms.dcap.verify import make_claims, verify_quote
 from nacre.trust.anchors import Anchor
 from nacre.trust.signatures import Signatures
 
