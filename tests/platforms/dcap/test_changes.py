@@ -11,9 +11,9 @@ from nacre.appraisal.appraise import appraise
 from nacre.appraisal.policy import Policy
 from nacre.platforms.base import Endorsements
 from nacre.platforms.dcap.changes import changes
+from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.tcb import TcbReport
 from nacre.platforms.dcap.tcb_info import TcbStatus
-from nacre.platforms.dcap.verify import DcapClaims
 from nacre.trust.times import parse_rfc3339
 
 _OLD = "phala-networ-v4-b0c06f000000-e17-uptodate-f1c850"
