@@ -185,9 +185,10 @@ class _Appraisal:
         """Apply the policy's waivers and conclude."""
         # (8)
         checks = self.checks
-        if self.policy.unsafe_waive and claims is not None:
+        waivable = self.policy.unsafe_waive
+        if waivable and claims is not None:
             for position, check in enumerate(checks):
-                if check.status is not _PASS and self.policy.waives(check):
+                if check.status is not _PASS and check.id in waivable and self.policy.waives(check):
                     checks[position] = _waived(check)
         required = _required(self.platform.required if self.platform else ())
         if self.required:

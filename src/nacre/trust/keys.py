@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from nacre.errors import MalformedEvidence
 from nacre.trust import oids
@@ -134,7 +133,16 @@ def raw_signature(raw: bytes, scheme: EcdsaScheme) -> bytes:
     size = scheme.size
     if len(raw) != 2 * size:
         raise MalformedEvidence("signature-size", expected=2 * size, actual=len(raw))
-    return encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
+    r, s = _integer(raw[:size]), _integer(raw[size:])
+    return b"\x30%c%b%b" % (len(r) + len(s), r, s)
+
+
+def _integer(value: bytes) -> bytes:
+    """Encode an unsigned big-endian number as a DER INTEGER of less than 128 bytes."""
+    digits = value.lstrip(b"\0")
+    if not digits or digits[0] > 0x7F:  # noqa: PLR2004 (the sign bit)
+        digits = b"\0" + digits
+    return b"\x02%c%b" % (len(digits), digits)
 
 
 @functools.cache

@@ -55,22 +55,20 @@ class Signatures:
     Not shared between threads; the memo may be.
     """
 
-    __slots__ = ("_keys", "_learned", "_memo", "_pending", "_pool")
+    __slots__ = ("_keys", "_learned", "_memo", "_pending", "_pool", "recall")
+
+    #: ``recall(key)`` returns what an earlier verification learned under ``key``, or None: its signatures
+    #: hold. Time and revocation are the caller's to check again.
+    recall: Callable[[bytes], object | None]
 
     def __init__(self, memo: Recall | None = None, pool: Pool | None = None) -> None:
         """Recall from and remember in ``memo``; verify in parallel where there is a ``pool``."""
         self._memo = memo
+        self.recall = _recall_nothing if memo is None else memo.get
         self._pool = pool
         self._pending: list[_Pending] = []
         self._learned: list[tuple[bytes, object]] = []
         self._keys: dict[bytes, Key] = {}
-
-    def recall(self, key: bytes) -> object | None:
-        """Return what an earlier verification learned under ``key``: its signatures hold.
-
-        Time and revocation are the caller's to check again.
-        """
-        return None if self._memo is None else self._memo.get(key)
 
     def expect(self, key: Key, signature: bytes, message: bytes, *, check: str, what: object) -> None:
         """Note a signature that has to hold.
@@ -119,6 +117,10 @@ class Signatures:
         if self._memo is not None:
             for key, value in learned:
                 self._memo.put(key, value)
+
+
+def _recall_nothing(key: bytes) -> None:
+    del key
 
 
 def _first_bad(pending: list[_Pending]) -> int:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from nacre.checks import Check, skipped
+from nacre.checks import Check, passed, skipped
 from nacre.errors import VerificationError
 from nacre.platforms.base import Endorsements, Source
 from nacre.platforms.dcap.pck import PckExtension
@@ -65,6 +65,7 @@ _IDENTITY_CHAIN_HEADERS = ("SGX-Enclave-Identity-Issuer-Chain",)
 _CRL_CHAIN_HEADERS = ("SGX-PCK-CRL-Issuer-Chain",)
 
 
+_REVOCATION = passed("revocation")
 _TITLES = {"tcb_info": "TCB Info", "qe_identity": "the quoting enclave's identity"}
 
 
@@ -99,7 +100,8 @@ class Collateral(msgspec.Struct, frozen=True):
         pck_crl: The revocation list of the PCK's issuer, if given.
         root_crl: The revocation list of the root, if given.
         signers: The certificates that signed TCB Info and identity.
-        missing: For each check that cannot be made, that check as skipped.
+        revocation: The revocation check, passed if both lists are there; who is listed is yet to be seen.
+        missing: Any other check that cannot be made, as skipped.
         dated: Everything that has an end.
         begins: The latest beginning of ``dated``.
         ends: The earliest end of ``dated``.
@@ -111,6 +113,7 @@ class Collateral(msgspec.Struct, frozen=True):
     pck_crl: Crl | None
     root_crl: Crl | None
     signers: tuple[Certificate, ...]
+    revocation: Check
     missing: tuple[Check, ...]
     dated: tuple[Dated, ...]
     begins: int
@@ -209,7 +212,8 @@ def verify_collateral(
         pck_crl,
         root_crl,
         tuple(work.signers.values()),
-        tuple(work.missing),
+        next((check for check in work.missing if check.id == "revocation"), _REVOCATION),
+        tuple([check for check in work.missing if check.id != "revocation"]),
         tuple(work.dated),
         max(item.begins for item in work.dated),
         min(item.ends for item in work.dated),

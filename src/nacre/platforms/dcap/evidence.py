@@ -8,7 +8,7 @@ import struct
 
 import msgspec
 
-from nacre.errors import MalformedEvidence, UnsupportedEvidence
+from nacre.errors import MalformedEvidence, NacreError, UnsupportedEvidence
 from nacre.platforms.dcap.layout import (
     BODY_TYPES,
     HEADER,
@@ -32,6 +32,13 @@ _ECDSA_P256 = 2
 _INTEL_QE_VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 _TDX_BYTES = TEE_TDX.to_bytes(4, "little")
 _VERSIONS = (3, 4, 5)
+#: Version, attestation key type and TEE type, as they begin a quote that is verified here.
+_SUPPORTED = frozenset(
+    {
+        struct.pack("<HHI", version, _ECDSA_P256, tee)
+        for version, tee in ((3, TEE_SGX), (4, TEE_SGX), (4, TEE_TDX), (5, TEE_SGX), (5, TEE_TDX))
+    }
+)
 _BODY_DESCRIPTOR = struct.Struct("<HI")
 #: Signature, attestation key, then behind the QE report and its signature the length of the QE auth data.
 _AUTH_V3 = struct.Struct("<64s64s448xH")
@@ -154,19 +161,21 @@ def parse_quote(data: bytes) -> Quote:
         raise MalformedEvidence("too-large", what="quote", expected=MAX_QUOTE_SIZE, actual=len(data))
     reader = Reader(data, "quote")
     header = QuoteHeader(*reader.unpack(HEADER.packed, "header"))
-    _check_header(header)
+    if data[:8] not in _SUPPORTED or header.qe_vendor_id != _INTEL_QE_VENDOR:
+        raise _unsupported(header)
     body_type = _body_type(header, reader)
     body_offset = reader.offset
-    report = body_type.record(*reader.unpack(body_type.layout.packed, body_type.name))
-    auth_size = reader.u32("authentication data length")
+    values = reader.unpack(body_type.layout.sized, body_type.name)
+    report, auth_size = body_type.record(*values[:-1]), values[-1]
     auth_offset = reader.offset
     end = auth_offset + auth_size
     auth = Reader(data, "authentication data", start=auth_offset, end=end)
     if header.version == 3:  # noqa: PLR2004
-        signature, attestation_key, qe_auth_size = auth.unpack(_AUTH_V3)
+        signature, attestation_key, qe_auth_size = auth.unpack(_AUTH_V3, "QE report")
     else:
-        signature, attestation_key, outer, size, qe_auth_size = auth.unpack(_AUTH_V4)
-        _check_outer(outer, size, auth_size - _OUTER_END)
+        signature, attestation_key, outer, size, qe_auth_size = auth.unpack(_AUTH_V4, "QE report")
+        if outer != CertType.QE_REPORT or size != auth_size - _OUTER_END:
+            raise _bad_outer(outer, size, auth_size - _OUTER_END)
     qe_offset = auth.offset - QE_AUTH_OFFSET
     if qe_auth_size > _MAX_QE_AUTH_SIZE:
         raise _too_large("QE authentication data", _MAX_QE_AUTH_SIZE, qe_auth_size)
@@ -213,17 +222,16 @@ def parse_quote_of(data: bytes, platform: str) -> Quote:
     return quote
 
 
-def _check_header(header: QuoteHeader) -> None:
+def _unsupported(header: QuoteHeader) -> UnsupportedEvidence:
     if header.version not in _VERSIONS:
-        raise UnsupportedEvidence("quote-version", actual=header.version, expected=("3", "4", "5"))
+        return UnsupportedEvidence("quote-version", actual=header.version, expected=("3", "4", "5"))
     if header.attestation_key_type != _ECDSA_P256:
-        raise UnsupportedEvidence(
+        return UnsupportedEvidence(
             "attestation-key-type", actual=header.attestation_key_type, expected=_ECDSA_P256
         )
     if header.qe_vendor_id != _INTEL_QE_VENDOR:
-        raise UnsupportedEvidence("qe-vendor", actual=header.qe_vendor_id, expected=_INTEL_QE_VENDOR)
-    if header.tee_type not in _TEES or (header.version == 3 and header.tee_type != TEE_SGX):  # noqa: PLR2004
-        raise UnsupportedEvidence("tee-type", actual=f"{header.tee_type:#010x}", version=header.version)
+        return UnsupportedEvidence("qe-vendor", actual=header.qe_vendor_id, expected=_INTEL_QE_VENDOR)
+    return UnsupportedEvidence("tee-type", actual=f"{header.tee_type:#010x}", version=header.version)
 
 
 def _body_type(header: QuoteHeader, reader: Reader) -> BodyType:
@@ -240,13 +248,12 @@ def _body_type(header: QuoteHeader, reader: Reader) -> BodyType:
     return body_type
 
 
-def _check_outer(kind: int, size: int, expected: int) -> None:
+def _bad_outer(kind: int, size: int, expected: int) -> NacreError:
     if kind != CertType.QE_REPORT:
-        raise UnsupportedEvidence("certification-data-type", actual=kind, expected=("6",))
-    if size != expected:
-        raise MalformedEvidence(
-            "length-mismatch", what="QE report certification data", expected=expected, actual=size
-        )
+        return UnsupportedEvidence("certification-data-type", actual=kind, expected=("6",))
+    return MalformedEvidence(
+        "length-mismatch", what="QE report certification data", expected=expected, actual=size
+    )
 
 
 def _too_large(what: str, limit: int, size: int) -> MalformedEvidence:

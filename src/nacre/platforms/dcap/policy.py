@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy lines that SGX and TDX share: TCB status, advisories, evaluation number, platform lists."""
 
-from collections.abc import Iterator
-
 from nacre.checks import Check, Later, Status, failed, passed, skipped, warned
 from nacre.errors import ConfigurationError
 from nacre.platforms.base import PlatformPolicy
@@ -65,7 +63,7 @@ _DEBUG_OFF = passed("debug")
 _ANY_PLATFORM = Check("dcap.platform", Status.NOT_APPLICABLE, "platform-any")
 
 
-def judge_platform(claims: DcapClaims, policy: DcapPolicy, *, at: int) -> Iterator[Check]:
+def judge_platform(claims: DcapClaims, policy: DcapPolicy, *, at: int) -> list[Check]:
     """Hold a platform against the policy.
 
     Args:
@@ -75,24 +73,17 @@ def judge_platform(claims: DcapClaims, policy: DcapPolicy, *, at: int) -> Iterat
     """
     tcb = claims.tcb
     if tcb is None:
-        yield skipped("dcap.tcb-status", "endorsement-missing", role="tcb_info or qe_identity")
+        checks = [skipped("dcap.tcb-status", "endorsement-missing", role="tcb_info or qe_identity")]
     else:
-        yield _judge_status(tcb, policy, at)
-        yield _judge_advisories(tcb, policy)
-        if policy.min_tcb_evaluation_number:
-            yield _judge_number(min(tcb.number, tcb.identity.number), policy.min_tcb_evaluation_number)
-        else:
-            yield _TCB_NUMBER
+        checks = [_judge_status(tcb, policy, at), _judge_advisories(tcb, policy), _judge_number(tcb, policy)]
     if not claims.debug:
-        yield _DEBUG_OFF
+        checks.append(_DEBUG_OFF)
     elif policy.unsafe_allow_debug:
-        yield warned("debug", "debug-allowed")
+        checks.append(warned("debug", "debug-allowed"))
     else:
-        yield failed("debug", "debug-on")
-    if policy.fmspcs or policy.platforms:
-        yield _judge_identity(claims, policy)
-    else:
-        yield _ANY_PLATFORM
+        checks.append(failed("debug", "debug-on"))
+    checks.append(_judge_identity(claims, policy) if policy.fmspcs or policy.platforms else _ANY_PLATFORM)
+    return checks
 
 
 def _judge_status(tcb: TcbReport, policy: DcapPolicy, at: int) -> Check:
@@ -146,7 +137,12 @@ def _judge_advisories(tcb: TcbReport, policy: DcapPolicy) -> Check:
     return passed("dcap.advisories", "advisories-accepted", advisories=advisories)
 
 
-def _judge_number(actual: int, expected: int) -> Check:
+def _judge_number(tcb: TcbReport, policy: DcapPolicy) -> Check:
+    expected = policy.min_tcb_evaluation_number
+    if not expected:
+        return _TCB_NUMBER
+    # An identity older than its TCB Info would let an old quoting enclave pass.
+    actual = min(tcb.number, tcb.identity.number)
     if actual < expected:
         return failed("dcap.tcb-number", "tcb-number-old", actual=actual, expected=expected)
     return passed("dcap.tcb-number", actual=actual, expected=expected)

@@ -102,7 +102,6 @@ class Verified(msgspec.Struct, frozen=True):
 
 _CERTIFIED = (passed("dcap.pck-chain"), passed("dcap.qe-report"))
 _QUOTE_SIGNATURE = passed("dcap.quote-signature")
-_REVOCATION = passed("revocation")
 _CURRENCY = passed("currency")
 
 
@@ -140,7 +139,7 @@ def verify_quote(
         certified = _certified(quote, endorsements, anchors, signatures, trail)
         pck = certified.pck
         # (3)
-        trail.begin("dcap.quote-signature")
+        trail.current = "dcap.quote-signature"
         signatures.expect(
             certified.key,
             raw_signature(quote.signature, P256_SHA256),
@@ -148,7 +147,7 @@ def verify_quote(
             check="dcap.quote-signature",
             what="the quote",
         )
-        trail.add(_QUOTE_SIGNATURE)
+        trail.checks.append(_QUOTE_SIGNATURE)
         # (4)
         collateral = verify_collateral(
             endorsements,
@@ -161,8 +160,9 @@ def verify_quote(
         # (5)
         signatures.settle()
         # (6)
-        trail.begin("revocation")
-        _check_revocation(pck, collateral, trail)
+        trail.current = "revocation"
+        _check_revocation(pck, collateral)
+        trail.checks.append(collateral.revocation)
         # (7), (8), (9), (11)
         assessed = _assess(quote, certified, collateral, tee=tee, signatures=signatures, trail=trail)
         # (10)
@@ -278,8 +278,7 @@ def _below_anchor(
     )
 
 
-def _check_revocation(pck: _Pck, collateral: Collateral, trail: Trail) -> None:
-    missing = [check for check in collateral.missing if check.id == "revocation"]
+def _check_revocation(pck: _Pck, collateral: Collateral) -> None:
     pck_crl, root_crl = collateral.pck_crl, collateral.root_crl
     if pck_crl and pck.leaf.serial in pck_crl.revoked:
         _revoked(pck.leaf)
@@ -287,7 +286,6 @@ def _check_revocation(pck: _Pck, collateral: Collateral, trail: Trail) -> None:
         for certificate in (pck.ca, *collateral.signers):
             if certificate.serial in root_crl.revoked:
                 _revoked(certificate)
-    trail.add(missing[0] if missing else _REVOCATION)
 
 
 def _revoked(certificate: Certificate) -> None:
@@ -319,9 +317,7 @@ def _assess(
     if isinstance(known, _Assessed):
         return known
     before = len(trail.checks)
-    for check in collateral.missing:
-        if check.id != "revocation":
-            trail.add(check)
+    trail.checks += collateral.missing
     if collateral.info:
         trail.begin("dcap.tcb-info")
         check_info(certified.pck.extension, collateral.info, tee)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Intel SGX: enclaves that prove themselves by DCAP quotes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from nacre.checks import Check
 from nacre.platforms.base import Claims, Endorsements, Evidence, PlatformPolicy, Register
 from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.platform import REQUIRED, DcapPlatform, quote_of
-from nacre.platforms.sgx import evidence as sgx_evidence
-from nacre.platforms.sgx.policy import SgxPolicy, judge
-from nacre.platforms.sgx.verify import SGX, verify
+from nacre.platforms.sgx.evidence import looks_like, parse_enclave_quote
+from nacre.platforms.sgx.policy import SgxPolicy, judge_enclave
+from nacre.platforms.sgx.verify import SGX, verify_enclave
 from nacre.trust.anchors import Anchor
 from nacre.trust.signatures import Signatures
 
@@ -35,8 +35,8 @@ class SgxPlatform(DcapPlatform):
     required: ClassVar[tuple[str, ...]] = REQUIRED
     policy: ClassVar[type[PlatformPolicy]] = SgxPolicy
     _tee = SGX
-    detect = staticmethod(sgx_evidence.detect)
-    parse = staticmethod(sgx_evidence.parse)
+    detect = staticmethod(looks_like)
+    parse = staticmethod(parse_enclave_quote)
 
     def verify(
         self,
@@ -52,13 +52,13 @@ class SgxPlatform(DcapPlatform):
         Raises:
             VerificationError: With the check that failed and those that held before it.
         """
-        return verify(quote_of(evidence), endorsements, anchors=anchors, at=at, signatures=signatures)
+        return verify_enclave(quote_of(evidence), endorsements, anchors=anchors, at=at, signatures=signatures)
 
-    def judge(self, claims: Claims, policy: PlatformPolicy, *, at: int) -> Iterator[Check]:
+    def judge(self, claims: Claims, policy: PlatformPolicy, *, at: int) -> list[Check]:
         """Hold an enclave against the policy."""
         if not isinstance(claims, DcapClaims) or not isinstance(policy, SgxPolicy):
             raise TypeError("claims and policy of SGX were expected")
-        return judge(claims, policy, at=at)
+        return judge_enclave(claims, policy, at=at)
 
 
 PLATFORM = SgxPlatform()

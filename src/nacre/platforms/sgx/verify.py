@@ -12,13 +12,13 @@ from nacre.platforms.dcap.verify import make_claims, verify_quote
 from nacre.trust.anchors import Anchor
 from nacre.trust.signatures import Signatures
 
-__all__ = ["SGX", "verify"]
+__all__ = ["SGX", "verify_enclave"]
 
 SGX = Tee("sgx", "SGX", "QE")
 _DEBUG = 2  # ATTRIBUTES.DEBUG
 
 
-def verify(
+def verify_enclave(
     quote: Quote, endorsements: Endorsements, *, anchors: Sequence[Anchor], at: int, signatures: Signatures
 ) -> DcapClaims:
     """Verify a quote of an enclave: the numbered steps of ``dcap.verify.verify_quote``.

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Intel TDX: virtual machines (TDs) that prove themselves by DCAP quotes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from nacre.checks import Check
 from nacre.platforms.base import Claims, Endorsements, Evidence, PlatformPolicy, Register
 from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.platform import REQUIRED, DcapPlatform, quote_of
-from nacre.platforms.tdx import evidence as tdx_evidence
-from nacre.platforms.tdx.policy import TdxPolicy, judge
-from nacre.platforms.tdx.verify import TDX, verify
+from nacre.platforms.tdx.evidence import looks_like, parse_td_quote
+from nacre.platforms.tdx.policy import TdxPolicy, judge_td
+from nacre.platforms.tdx.verify import TDX, verify_td
 from nacre.trust.anchors import Anchor
 from nacre.trust.signatures import Signatures
 
@@ -39,8 +39,8 @@ class TdxPlatform(DcapPlatform):
     required: ClassVar[tuple[str, ...]] = (*REQUIRED, "tdx.module", "tdx.attributes", "tdx.service-td")
     policy: ClassVar[type[PlatformPolicy]] = TdxPolicy
     _tee = TDX
-    detect = staticmethod(tdx_evidence.detect)
-    parse = staticmethod(tdx_evidence.parse)
+    detect = staticmethod(looks_like)
+    parse = staticmethod(parse_td_quote)
 
     def verify(
         self,
@@ -56,13 +56,13 @@ class TdxPlatform(DcapPlatform):
         Raises:
             VerificationError: With the check that failed and those that held before it.
         """
-        return verify(quote_of(evidence), endorsements, anchors=anchors, at=at, signatures=signatures)
+        return verify_td(quote_of(evidence), endorsements, anchors=anchors, at=at, signatures=signatures)
 
-    def judge(self, claims: Claims, policy: PlatformPolicy, *, at: int) -> Iterator[Check]:
+    def judge(self, claims: Claims, policy: PlatformPolicy, *, at: int) -> list[Check]:
         """Hold a TD against the policy."""
         if not isinstance(claims, DcapClaims) or not isinstance(policy, TdxPolicy):
             raise TypeError("claims and policy of TDX were expected")
-        return judge(claims, policy, at=at)
+        return judge_td(claims, policy, at=at)
 
 
 PLATFORM = TdxPlatform()

@@ -3,15 +3,15 @@
 
 from nacre.platforms.dcap.evidence import Quote, is_quote, parse_quote_of
 
-__all__ = ["detect", "parse"]
+__all__ = ["looks_like", "parse_td_quote"]
 
 
-def detect(data: bytes) -> bool:
+def looks_like(data: bytes) -> bool:
     """Tell from the header whether this looks like a quote of a TD; no promise."""
     return is_quote(data, "tdx")
 
 
-def parse(data: bytes) -> Quote:
+def parse_td_quote(data: bytes) -> Quote:
     """Decode a quote of a TD.
 
     Raises:

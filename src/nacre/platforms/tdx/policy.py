@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy lines for TDX, and holding a TD against them."""
 
-from collections.abc import Iterator
-
 from nacre.checks import Check, failed, passed
 from nacre.errors import ConfigurationError
 from nacre.platforms.dcap.claims import DcapClaims
@@ -10,7 +8,7 @@ from nacre.platforms.dcap.layout import TdReport
 from nacre.platforms.dcap.policy import DcapPolicy, judge_platform
 from nacre.platforms.dcap.views import TD_ATTRIBUTES, flags
 
-__all__ = ["TdxPolicy", "judge"]
+__all__ = ["TdxPolicy", "judge_td"]
 
 _SEPT_VE_DISABLE = 1 << 28
 _DEBUG = 1  # judged by its own check
@@ -52,13 +50,15 @@ _ATTRIBUTES = passed("tdx.attributes")
 _NO_SERVICE_TD = passed("tdx.service-td", "no-service-td")
 
 
-def judge(claims: DcapClaims, policy: TdxPolicy, *, at: int) -> Iterator[Check]:
+def judge_td(claims: DcapClaims, policy: TdxPolicy, *, at: int) -> list[Check]:
     """Hold a TD against the policy."""
-    yield from judge_platform(claims, policy, at=at)
     report = claims.quote.report
     assert isinstance(report, TdReport)  # noqa: S101 (the parser chose the record by the TEE)
-    yield _judge_attributes(report.td_attributes, policy)
-    yield _judge_service_td(report.mr_service_td, policy)
+    return [
+        *judge_platform(claims, policy, at=at),
+        _judge_attributes(report.td_attributes, policy),
+        _judge_service_td(report.mr_service_td, policy),
+    ]
 
 
 def _judge_attributes(attributes: bytes, policy: TdxPolicy) -> Check:

@@ -12,13 +12,13 @@ from nacre.platforms.dcap.verify import make_claims, verify_quote
 from nacre.trust.anchors import Anchor
 from nacre.trust.signatures import Signatures
 
-__all__ = ["TDX", "verify"]
+__all__ = ["TDX", "verify_td"]
 
 TDX = Tee("tdx", "TDX", "TD_QE")
 _DEBUG = 1  # TDATTRIBUTES.DEBUG
 
 
-def verify(
+def verify_td(
     quote: Quote, endorsements: Endorsements, *, anchors: Sequence[Anchor], at: int, signatures: Signatures
 ) -> DcapClaims:
     """Verify a quote of a TD: the numbered steps of ``dcap.verify.verify_quote``.
