@@ -41,6 +41,7 @@ _WIDTH = 100
 _NOTE = "<!-- Written by docs/generate.py (`make docs`) from the code; do not edit. -->"
 _BLOCK = r":\n((?:[ \t]+.*(?:\n|$)|\n)+)"
 _LISTS = re.compile(rf"^(Args|Attributes|Raises|Returns|Yields|Not proven here){_BLOCK}", re.MULTILINE)
+_LITERAL = re.compile(r"^::\n\n((?:    .*\n|\n)+)", re.MULTILINE)
 _SECTION = re.compile(rf"^Not proven here{_BLOCK}", re.MULTILINE)
 _CONSOLE = re.compile(r"^```console\n(?=\$ nacre )(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::\w+)?\}")
@@ -177,44 +178,65 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
 
 def _api() -> Iterator[str]:
     yield "# The Python API"
-    yield inspect.getdoc(nacre) or ""
+    yield _docstring(nacre)
     for name in sorted(nacre.__all__, key=str.lower):
         value = getattr(nacre, name)
         if inspect.isclass(value):
             yield from _class(name, value)
         elif inspect.isroutine(value):
-            yield f"## `{name}{_signature(value)}`"
+            yield f"## {name}"
+            yield f"```text\n{_signature(name, value)}\n```"
             yield _docstring(value)
 
 
 def _class(name: str, kind: type) -> Iterator[str]:
-    bases = ", ".join(
-        base.__name__ for base in kind.__bases__ if base is not object and base.__name__ != "Struct"
-    )
-    yield f"## `{name}{f'({bases})' if bases else ''}`"
+    bases = [base.__name__ for base in kind.__bases__ if base is not object and base.__name__ != "Struct"]
+    yield f"## {name}"
+    if bases:
+        yield f"A kind of `{', '.join(bases)}`."
     yield _docstring(kind)
     if issubclass(kind, Enum):
         yield "\n".join(f"- `{member.value}`" for member in kind)
         return
     for attribute, value in vars(kind).items():
         function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
-        if attribute.startswith("_") or not (inspect.isfunction(function) or isinstance(value, property)):
-            continue
-        shown = attribute if isinstance(value, property) else f"{attribute}{_signature(function)}"
-        yield f"### `{name}.{shown}`"
-        yield _docstring(value)
+        if attribute == "__init__" and inspect.isfunction(value):
+            yield f"```text\n{_signature(name, value)}\n```"
+            yield _docstring(value)
+        elif not attribute.startswith("_") and isinstance(value, property):
+            yield f"### {name}.{attribute}"
+            yield _docstring(value)
+        elif not attribute.startswith("_") and inspect.isfunction(function):
+            yield f"### {name}.{attribute}"
+            yield f"```text\n{_signature(f'{name}.{attribute}', function)}\n```"
+            yield _docstring(value)
 
 
-def _signature(function: Callable[..., object]) -> str:
+def _signature(name: str, function: Callable[..., object]) -> str:
+    """Write a signature as the formatter would, each parameter in its line where one line is too short."""
     signature = inspect.signature(function)
-    kept = [parameter for parameter in signature.parameters.values() if parameter.name not in {"self", "cls"}]
-    return re.sub(r"\b(?:\w+\.)+(?=[A-Z])", "", str(signature.replace(parameters=kept)))
+    kept = [item for item in signature.parameters.values() if item.name not in {"self", "cls"}]
+    line = _unquoted(f"{name}{signature.replace(parameters=kept)}")
+    if len(line) <= _WIDTH:
+        return line
+    inside = _unquoted(str(signature.replace(parameters=kept, return_annotation=inspect.Signature.empty)))
+    end = line[len(name) + len(inside) :]
+    parameters = re.split(r", (?=(?:\*|\w+:|/))", inside[1:-1])
+    return "\n".join([f"{name}(", *(f"    {parameter}," for parameter in parameters), f"){end}"])
+
+
+def _unquoted(text: str) -> str:
+    """Write annotations without quotes and modules, functions without their place in memory."""
+    text = re.sub(r"'([A-Z][\w |\[\]]*)'", r"\1", text)
+    text = re.sub(r"<function (\w+) at \w+>", r"\1", text)
+    return re.sub(r"\b(?:\w+\.)+(?=[A-Z])", "", text)
 
 
 def _docstring(value: object) -> str:
     """Show a Google docstring as Markdown: its sections become lists."""
     text = _plain(inspect.getdoc(value) or "")
-    return _LISTS.sub(lambda match: f"**{match[1]}:**\n\n{_items(match[2])}\n", text).rstrip()
+    text = _LISTS.sub(lambda match: f"**{match[1]}:**\n\n{_items(match[2])}\n\n", text)
+    return _LITERAL.sub(lambda match: f"```python\n{inspect.cleandoc(match[1])}\n```\n\n", text).rstrip()
 
 
 def _plain(docstring: str) -> str:

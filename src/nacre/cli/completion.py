@@ -15,13 +15,13 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def command(shell: str, *, as_json: bool) -> None:
-    r"""Write the completion script for SHELL.
+    """Write the completion script for SHELL.
 
     \b
     bash:  nacre completion bash > ~/.local/share/bash-completion/completions/nacre
     zsh:   nacre completion zsh > "${fpath[1]}/_nacre"
     fish:  nacre completion fish > ~/.config/fish/completions/nacre.fish
-    """
+    """  # noqa: D301 (click needs the control character itself)
     from nacre.cli.group import root  # noqa: PLC0415 (this module is loaded by it)
 
     kind = get_completion_class(shell)
