@@ -41,7 +41,7 @@ class EcdsaScheme:
         self.algorithm = algorithm
         self.size = curve.key_size // 8
         self._curve = curve
-        self._ecdsa = ec.ECDSA(digest)
+        self._ecdsa = _Ecdsa(digest)
         self._spki_prefix = bytes.fromhex(prefix)
 
     def point(self, point: bytes) -> "Key":
