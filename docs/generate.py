@@ -161,9 +161,7 @@ def _cli() -> Iterator[str]:
     yield "| exit status | meaning |\n| ---: | --- |\n" + "\n".join(
         f"| {status.value} | {status.name.lower().replace('_', ' ')} |" for status in sorted(Exit)
     )
-    yield from _command(
-        root, click.Context(root, info_name="nacre", max_content_width=_WIDTH, terminal_width=_WIDTH)
-    )
+    yield from _command(root, root.make_context("nacre", [], resilient_parsing=True, terminal_width=_WIDTH))
 
 
 def _command(command: click.Command, context: click.Context) -> Iterator[str]:
@@ -173,7 +171,9 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
         for name in command.list_commands(context):
             below = command.get_command(context, name)
             if below is not None and not below.hidden:
-                yield from _command(below, click.Context(below, parent=context, info_name=name))
+                yield from _command(
+                    below, below.make_context(name, [], parent=context, resilient_parsing=True)
+                )
 
 
 def _api() -> Iterator[str]:

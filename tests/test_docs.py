@@ -18,6 +18,7 @@ from nacre.appraisal.release import Release, register_key
 from nacre.cli.group import root
 
 _ROOT = Path(__file__).parents[1]
+_VECTORS = _ROOT / "tests" / "vectors"
 _PAGES = [*sorted(_ROOT.glob("*.md")), *sorted((_ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^```(\w*) ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
@@ -55,16 +56,24 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "meaning"), _blocks("toml"))
-def test_documents_can_be_used(text: str, meaning: str) -> None:
+def test_documents_can_be_used(text: str, meaning: str, tmp_path: Path) -> None:
     if meaning == "release":
-        sizes = {
-            register_key(register): register.size
-            for name in platforms.builtin_names()
-            for register in platforms.get(name).registers
-        }
-        Release.parse(re.sub(r'(\w+) = "…"', lambda match: f'{match[1]} = "{"5a" * sizes[match[1]]}"', text))
-    else:
-        Policy.parse(re.sub(r"^releases = .*\n", "", text, flags=re.MULTILINE))
+        Release.parse(_filled_in(text))
+        return
+    for name in re.findall(r'"(\S+\.der)"', text):
+        (tmp_path / name).write_bytes((_VECTORS / "nitro-synthetic" / "baseline" / "root.der").read_bytes())
+    for name in re.findall(r'"(\S+\.toml)"', text):
+        (tmp_path / name).write_text(_filled_in('id = "a"\n[[nitro]]\npcr0 = "…"\npcr1 = "…"\npcr2 = "…"\n'))
+    Policy.parse(text, base=tmp_path)
+
+
+def _filled_in(release: str) -> str:
+    sizes = {
+        register_key(register): register.size
+        for name in platforms.builtin_names()
+        for register in platforms.get(name).registers
+    }
+    return re.sub(r'(\w+) = "…"', lambda match: f'{match[1]} = "{"5a" * sizes[match[1]]}"', release)
 
 
 @pytest.mark.parametrize(("text", "meaning"), _blocks("python"))
@@ -115,7 +124,7 @@ def test_the_readme_protects_a_client(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "policy.toml").write_text(
         f'[[release]]\nid = "any"\n[[release.nitro]]\npcr0 = "{zero}"\npcr1 = "{zero}"\npcr2 = "{zero}"\n'
     )
-    recorded = _ROOT / "tests" / "vectors" / "nitro" / "dstack-prod-2025-12-indefinite" / "evidence.cbor"
+    recorded = _VECTORS / "nitro" / "dstack-prod-2025-12-indefinite" / "evidence.cbor"
     sent: list[str] = []
     with pytest.raises(nacre.NacreError):
         exec(  # noqa: S102  # our own README
