@@ -291,7 +291,8 @@ def _transcript(match: re.Match[str]) -> str:
             encoding="utf-8",
             env=os.environ | {"NO_COLOR": "1", "PYTHONUTF8": "1"},
         )
-        shown += [line, *ran.stdout.rstrip().splitlines()]
+        shown += [line, *ran.stdout.rstrip().splitlines(), ""]
+    shown.pop()
     return "```console\n" + "\n".join(shown) + "\n```"
 
 
