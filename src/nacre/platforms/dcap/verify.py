@@ -46,6 +46,8 @@ __all__ = ["Certified", "Verified", "make_claims", "verify_quote"]
 class _Pck(msgspec.Struct, frozen=True):
     """A PCK chain whose signatures hold."""
 
+    pem: bytes
+    digest: bytes
     leaf: Certificate
     ca: Certificate
     ca_digest: bytes
@@ -63,24 +65,28 @@ class Certified(msgspec.Struct, frozen=True):
     """An attestation key that a quoting enclave vouches for, on a processor that Intel certified.
 
     ``region`` holds the bytes of the quote and ``outside`` the chain from elsewhere that this was learned
-    from, ``digest`` is the SHA-256 of both. A later quote with the same key but other bytes is verified
-    anew, so that the memo never changes a verdict.
+    from, ``digest`` stands for PCK chain and quoting enclave's report; the quoting enclave's report begins at ``qe_start`` of the
+    region, which tells version 3 from the others. A later quote with the same key but other bytes, or
+    bytes that are read otherwise, is verified anew, so that the memo never changes a verdict.
     """
 
     pck: _Pck
     key: Key
     qe_report: SgxReport
+    qe_start: int
     region: bytes
     outside: bytes
     digest: bytes
 
-    def covers(self, quote: Quote, outside: bytes) -> bool:
-        """Tell whether this was learned from these very bytes."""
+    def covers(self, quote: Quote, outside: bytes, anchor: Anchor) -> bool:
+        """Tell whether this was learned from these very bytes, below a root of the same worth."""
         start = quote.certified_offset
         return (
             quote.end - start == len(self.region)
             and quote.raw.startswith(self.region, start)
+            and quote.qe_offset - start == self.qe_start
             and outside == self.outside
+            and anchor.origin is self.pck.anchor.origin
         )
 
 
@@ -100,6 +106,7 @@ class Verified(msgspec.Struct, frozen=True):
     checks: tuple[Check, ...]
 
 
+_TELLING = 512
 _CERTIFIED = (passed("dcap.pck-chain"), passed("dcap.qe-report"))
 _QUOTE_SIGNATURE = passed("dcap.quote-signature")
 _CURRENCY = passed("currency")
@@ -176,11 +183,12 @@ def _certified(
     outside = b"" if quote.cert_type == CertType.PCK_CHAIN else _outside_chain(endorsements, trail)
     for anchor in anchors:
         known = signatures.recall(quote.attestation_key + anchor.digest)
-        if isinstance(known, Certified) and known.covers(quote, outside):
+        if isinstance(known, Certified) and known.covers(quote, outside, anchor):
             trail.checks += _CERTIFIED
             return known
     trail.begin("dcap.pck-chain")
-    pck = _pck(outside or quote.cert_data, anchors, signatures)
+    inside = quote.cert_type == CertType.PCK_CHAIN
+    pck = _pck(quote.cert_data if inside else outside, anchors, signatures)
     _check_leaf_in_quote(quote, pck)
     trail.passed()
     trail.begin("dcap.qe-report")
@@ -198,8 +206,10 @@ def _certified(
             "qe-report-data", check="dcap.qe-report", expected=commits, actual=qe_report.report_data
         )
     key = P256_SHA256.point(quote.attestation_key)
-    region = quote.raw[quote.certified_offset : quote.end]
-    certified = Certified(pck, key, qe_report, region, outside, hashlib.sha256(region + outside).digest())
+    start = quote.certified_offset
+    region = quote.raw[start : quote.end]
+    digest = hashlib.sha256(pck.digest + quote.qe_report).digest()
+    certified = Certified(pck, key, qe_report, quote.qe_offset - start, region, outside, digest)
     trail.passed()
     signatures.learn(quote.attestation_key + pck.anchor.digest, certified)
     return certified
@@ -220,10 +230,11 @@ def _check_leaf_in_quote(quote: Quote, pck: _Pck) -> None:
 
 
 def _pck(chain_pem: bytes, anchors: Sequence[Anchor], signatures: Signatures) -> _Pck:
-    digest = hashlib.sha256(chain_pem).digest()
+    # The beginning, with the serial number, tells chains apart; the comparison decides.
+    key = b"pck" + chain_pem[:_TELLING]
     for anchor in anchors:
-        known = signatures.recall(b"pck" + digest + anchor.digest)
-        if isinstance(known, _Pck):
+        known = signatures.recall(key + anchor.digest)
+        if isinstance(known, _Pck) and known.pem == chain_pem and known.anchor.origin is anchor.origin:
             return known
     anchor, root, chain = _below_anchor(chain_pem, anchors)
     if len(chain) != 2:  # noqa: PLR2004
@@ -242,6 +253,8 @@ def _pck(chain_pem: bytes, anchors: Sequence[Anchor], signatures: Signatures) ->
     dated = (validity(leaf), validity(ca), validity(root))
     extension = parse_extension(leaf)
     pck = _Pck(
+        chain_pem,
+        hashlib.sha256(chain_pem).digest(),
         leaf,
         ca,
         ca.digest,
@@ -254,7 +267,7 @@ def _pck(chain_pem: bytes, anchors: Sequence[Anchor], signatures: Signatures) ->
         max(item.begins for item in dated),
         min(item.ends for item in dated),
     )
-    signatures.learn(b"pck" + digest + anchor.digest, pck)
+    signatures.learn(key + anchor.digest, pck)
     return pck
 
 
