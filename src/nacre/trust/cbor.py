@@ -17,11 +17,13 @@ from typing import NamedTuple, NoReturn
 
 from nacre.errors import MalformedEvidence
 
-__all__ = ["MAX_DEPTH", "MAX_ITEMS", "Entry", "Pairs", "Tag", "dumps", "entries", "loads"]
+__all__ = ["MAX_CONTAINERS", "MAX_DEPTH", "MAX_ITEMS", "Entry", "Pairs", "Tag", "dumps", "entries", "loads"]
 
 #: Arrays, maps and tags inside each other.
 MAX_DEPTH = 16
-#: Items of one array, pairs of one map. What all of them take is bounded by the caller's limit.
+#: Arrays, maps and tags of one document.
+MAX_CONTAINERS = 1 << 14
+#: Items of one array, pairs of one map.
 MAX_ITEMS = 1 << 16
 
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _OTHER = range(8)
@@ -138,7 +140,7 @@ def _item(data: bytes, offset: int, rules: _Rules) -> tuple[object, int]:  # noq
     size = len(data)
     stack: list[tuple[int, list[object], int]] = []
     items: list[object] = []
-    kind, missing = -1, 1
+    kind, missing, opened = -1, 1, 0
     while True:
         first = data[offset]
         offset += 1
@@ -174,6 +176,9 @@ def _item(data: bytes, offset: int, rules: _Rules) -> tuple[object, int]:  # noq
         else:
             if len(stack) == MAX_DEPTH:
                 raise MalformedEvidence("cbor-depth", what=rules.what, expected=MAX_DEPTH, offset=offset)
+            opened += 1
+            if opened > MAX_CONTAINERS:
+                _crowded(opened, MAX_CONTAINERS, offset, rules)
             stack.append((kind, items, missing))
             kind, items, missing = _opened(data, first, argument, offset, rules)
             if missing:
@@ -228,7 +233,7 @@ def _opened(data: bytes, first: int, count: int, offset: int, rules: _Rules) -> 
             _refuse(first, offset, rules)
         return kind, [count], 1
     if count > MAX_ITEMS:
-        _crowded(count, offset, rules)
+        _crowded(count, MAX_ITEMS, offset, rules)
     least = 2 * count if kind == _MAP and count > 0 else count
     if least > len(data) - offset:  # before anything is made of it
         _short(data, offset, least, rules)
@@ -240,7 +245,7 @@ def _closed(kind: int, items: list[object], missing: int, offset: int, rules: _R
     if missing > 0:
         _refuse(_BREAK, offset, rules)
     if len(items) > 2 * MAX_ITEMS:
-        _crowded(len(items), offset, rules)
+        _crowded(len(items), 2 * MAX_ITEMS, offset, rules)
     if kind == _ARRAY:
         return items
     if kind == _TAG:
@@ -266,8 +271,8 @@ def _refuse(first: int, offset: int, rules: _Rules) -> NoReturn:
     raise MalformedEvidence("cbor-item", what=rules.what, actual=f"{first:#04x}", offset=offset - 1)
 
 
-def _crowded(count: int, offset: int, rules: _Rules) -> NoReturn:
-    raise MalformedEvidence("cbor-count", what=rules.what, expected=MAX_ITEMS, actual=count, offset=offset)
+def _crowded(count: int, limit: int, offset: int, rules: _Rules) -> NoReturn:
+    raise MalformedEvidence("cbor-count", what=rules.what, expected=limit, actual=count, offset=offset)
 
 
 def _duplicate(keys: list[object], rules: _Rules) -> NoReturn:

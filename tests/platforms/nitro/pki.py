@@ -42,6 +42,7 @@ class Spec:
     curve: ec.EllipticCurve = field(default_factory=ec.SECP384R1)
     digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 = field(default_factory=hashes.SHA384)
     critical: str = ""
+    padding: int = 0
     serial: int = 0
 
 
@@ -162,6 +163,9 @@ def _certificate(level: str, specs: Mapping[str, Spec], above: str) -> bytes:
     if spec.critical:
         extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(spec.critical), b"\x05\x00")
         builder = builder.add_extension(extension, critical=True)
+    if spec.padding:
+        extension = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.5"), bytes(spec.padding))
+        builder = builder.add_extension(extension, critical=False)
     signing = key(signer) if signer not in specs else key_of(signer, specs[signer])
     return builder.sign(signing, spec.digest).public_bytes(Encoding.DER)
 

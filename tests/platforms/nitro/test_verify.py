@@ -77,7 +77,7 @@ def _malformed(document: bytes) -> str:
 def test_claims(indefinite: bool) -> None:
     fields = (("public_key", b"key"), ("user_data", b""), ("nonce", b"n" * 32))
     claims = _verify(standard().document(*fields, indefinite=indefinite))
-    assert claims.platform == "nitro"
+    assert claims.platform == claims.evidence.platform == "nitro"
     assert claims.origin is Origin.PRIVATE
     assert all(check.status is Status.PASS for check in claims.checks)
     assert [check.id for check in claims.checks] == list(PLATFORM.required[:4])
