@@ -165,6 +165,18 @@ def test_algorithms_of_certificates() -> None:
     assert (P256_SHA256.algorithm, P384_SHA384.algorithm) == (oids.ECDSA_SHA256, oids.ECDSA_SHA384)
 
 
+@_with_schemes
+def test_the_peer_knows_the_algorithm(
+    scheme: EcdsaScheme, curve: type[ec.EllipticCurve], digest: hashes.HashAlgorithm
+) -> None:
+    # Verification is by the same algorithm object as its own, which costs more to import.
+    ours, theirs = scheme._ecdsa, ec.ECDSA(digest)
+    assert isinstance(ours, ec.EllipticCurveSignatureAlgorithm)
+    assert isinstance(ours.algorithm, type(theirs.algorithm))
+    assert ours.deterministic_signing == theirs.deterministic_signing
+    assert isinstance(scheme._curve, curve)
+
+
 class _StandIn:
     """What awscrt's key does, without awscrt: tells what it was asked."""
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificate paths, as an attacker would like them."""
 
+import re
 from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.conftest import vector_roots
 from tests.trust.forge import (
     AUTHORITY,
     ECDSA_SHA256,
@@ -25,6 +27,7 @@ from tests.trust.forge import (
 )
 
 from nacre.errors import MalformedEvidence, NacreError, VerificationError
+from nacre.trust import pem
 from nacre.trust.anchors import vendor_anchor
 from nacre.trust.keys import P256_SHA256, P384_SHA384, EcdsaScheme
 from nacre.trust.path import Role, check_crl_issuer, check_path, check_validity
@@ -305,6 +308,47 @@ def test_who_may_sign_revocation_lists() -> None:
         with pytest.raises(VerificationError) as caught:
             check_crl_issuer(other, check=_CHECK)
         assert (caught.value.code, caught.value.check) == (code, _CHECK)
+
+
+def test_every_flipped_bit_of_a_certificate_is_refused() -> None:
+    leaf = replace(_LEAF, issuer=name("Root"))
+    (data, anchor) = (item.der for item in _chain(leaf, _ROOT))
+    root = parse_certificate(anchor)
+    _walk([parse_certificate(data), root])
+    for position in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[position // 8] ^= 1 << position % 8
+        with pytest.raises((MalformedEvidence, VerificationError)):
+            _walk([parse_certificate(bytes(changed)), root])
+
+
+_INTEL = (
+    Role(common_names=("Intel SGX PCK Certificate",)),
+    Role(common_names=("Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA")),
+)
+
+
+def _genuine_chains() -> set[bytes]:
+    """Find the PCK chains in all real quotes of the vectors."""
+    found = re.compile(rb"-----BEGIN CERT.*-----END CERTIFICATE-----[\0\r\n]*", re.DOTALL)
+    quotes = [
+        path for root in vector_roots() for tee in ("sgx", "tdx") for path in root.glob(f"{tee}/*/quote.bin")
+    ]
+    real = [path.read_bytes() for path in quotes if not path.parent.name.startswith(("derived-", "syn-"))]
+    return {match.group() for quote in real for match in [found.search(quote)] if match}
+
+
+def test_genuine_paths_of_intel() -> None:
+    root = anchor_certificate(vendor_anchor("intel-sgx-root-ca"))
+    chains = _genuine_chains()
+    assert len(chains) >= 20
+    for data in chains:
+        leaf, authority, last = (parse_certificate(item) for item in pem.certificates(data))
+        assert last == root
+        _walk([leaf, authority, root], roles=list(_INTEL))
+        with pytest.raises(VerificationError) as caught:
+            _walk([leaf, authority, root], roles=list(reversed(_INTEL)))
+        assert caught.value.code == "wrong-role"
 
 
 def test_malformed_is_not_forged() -> None:

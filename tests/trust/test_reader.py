@@ -21,7 +21,9 @@ def test_it_reads_in_order() -> None:
     assert reader.u32() == 0x06050403
     assert reader.take(1) == b"\x07"
     assert reader.take(0) == b""
-    assert reader.take(3) == b"abc"
+    reader.skip(0)
+    reader.skip(1)
+    assert reader.take(2) == b"bc"
     assert reader.unpack(_PAIR) == (1, 2)
     assert (reader.offset, reader.remaining) == (16, 4)
     assert reader.rest() == b"rest"
@@ -52,6 +54,8 @@ def test_a_range_has_to_be_there(start: int, end: int) -> None:
         lambda reader: reader.take(4, "field"),
         lambda reader: reader.take(-1, "field"),
         lambda reader: reader.take(1 << 62, "field"),
+        lambda reader: reader.skip(4, "field"),
+        lambda reader: reader.skip(-1, "field"),
         lambda reader: reader.u32("field"),
         lambda reader: reader.unpack(_PAIR, "field"),
     ],
