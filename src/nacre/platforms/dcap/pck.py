@@ -52,6 +52,11 @@ class PckExtension(msgspec.Struct, frozen=True):
     smt: bool | None
 
 
+_SVN_SIZE = 18  # (OID, INTEGER of one byte)
+_SVN_AT = 17
+_SHORT_SVNS = b"".join(
+    [b"\x30\x10\x06\x0b" + SGX_EXTENSION + bytes([_TCB, number]) + b"\x02\x01\x00" for number in range(1, 17)]
+)
 _SHORT = 0x80  # elements below this size have lengths of one byte
 _Value = tuple[int, int, int]  # tag, start and stop of the content
 
@@ -70,11 +75,11 @@ def parse_extension(certificate: Certificate) -> PckExtension:
         start, stop = der.whole(data, der.SEQUENCE)
         fields = _pairs(data, start, stop, SGX_EXTENSION)
         _, start, stop = _field(fields, _TCB, der.SEQUENCE)
-        tcb = _pairs(data, start, stop, SGX_EXTENSION + bytes([_TCB]))
+        svns, tcb = _tcb(data, start, stop)
         configuration = _configuration(data, fields)
         return PckExtension(
             _octets(data, fields, _PPID, 16),
-            bytes([_integer(data, tcb, number, 255) for number in range(1, 17)]),
+            svns,
             _integer(data, tcb, _PCESVN, 0xFFFF),
             _octets(data, tcb, _CPUSVN, 16),
             _octets(data, fields, _PCEID, 2),
@@ -87,6 +92,27 @@ def parse_extension(certificate: Certificate) -> PckExtension:
         )
     except MalformedEvidence as error:
         raise der.naming(error, "SGX extension of the PCK certificate") from None
+
+
+def _tcb(data: bytes, start: int, stop: int) -> tuple[bytes, dict[int, _Value]]:
+    """Read the sixteen SVNs and, by number, what else there is."""
+    svns, at = _short_svns(data, start)
+    tcb = _pairs(data, at, stop, SGX_EXTENSION + bytes([_TCB]))
+    if len(tcb) != (2 if svns else 18):
+        raise MalformedEvidence("pck-extension-field", what="SGX extension", actual=_TCB, offset=at)
+    return svns or bytes([_integer(data, tcb, number, 255) for number in range(1, 17)]), tcb
+
+
+def _short_svns(data: bytes, start: int) -> tuple[bytes, int]:
+    """Read the sixteen SVNs at once if they are in order and each below 128, as nearly always.
+
+    Returns:
+        The SVNs and where they end; nothing and ``start`` if each has to be read by itself.
+    """
+    segment = bytearray(data[start : start + len(_SHORT_SVNS)])
+    svns = bytes(segment[_SVN_AT::_SVN_SIZE])
+    segment[_SVN_AT::_SVN_SIZE] = bytes(len(svns))
+    return (svns, start + len(segment)) if segment == _SHORT_SVNS and svns.isascii() else (b"", start)
 
 
 def _pairs(data: bytes, at: int, end: int, parent: bytes) -> dict[int, _Value]:

@@ -65,9 +65,9 @@ class Certified(msgspec.Struct, frozen=True):
     """An attestation key that a quoting enclave vouches for, on a processor that Intel certified.
 
     ``region`` holds the bytes of the quote and ``outside`` the chain from elsewhere that this was learned
-    from, ``digest`` stands for PCK chain and quoting enclave's report; the quoting enclave's report begins at ``qe_start`` of the
-    region, which tells version 3 from the others. A later quote with the same key but other bytes, or
-    bytes that are read otherwise, is verified anew, so that the memo never changes a verdict.
+    from, ``digest`` stands for the PCK chain and the quoting enclave's report; that report begins at
+    ``qe_start`` of the region, which tells version 3 from the others. A later quote with the same key but
+    other bytes, or bytes that are read otherwise, is verified anew: the memo never changes a verdict.
     """
 
     pck: _Pck
