@@ -22,7 +22,6 @@ __all__ = [
     "CONTEXT_3",
     "ENUMERATED",
     "INTEGER",
-    "NULL",
     "OCTET_STRING",
     "OID",
     "SEQUENCE",
@@ -43,7 +42,6 @@ BOOLEAN: Final = 0x01
 INTEGER: Final = 0x02
 BIT_STRING: Final = 0x03
 OCTET_STRING: Final = 0x04
-NULL: Final = 0x05
 OID: Final = 0x06
 ENUMERATED: Final = 0x0A
 SEQUENCE: Final = 0x30

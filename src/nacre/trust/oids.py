@@ -4,7 +4,6 @@
 from typing import Final
 
 __all__ = [
-    "AUTHORITY_KEY_IDENTIFIER",
     "BASIC_CONSTRAINTS",
     "CERTIFICATE_ISSUER",
     "COMMON_NAME",
@@ -27,7 +26,6 @@ CRL_REASON: Final = bytes.fromhex("551d15")  # 2.5.29.21
 DELTA_CRL_INDICATOR: Final = bytes.fromhex("551d1b")  # 2.5.29.27
 ISSUING_DISTRIBUTION_POINT: Final = bytes.fromhex("551d1c")  # 2.5.29.28
 CERTIFICATE_ISSUER: Final = bytes.fromhex("551d1d")  # 2.5.29.29
-AUTHORITY_KEY_IDENTIFIER: Final = bytes.fromhex("551d23")  # 2.5.29.35
 
 ECDSA_SHA256: Final = bytes.fromhex("2a8648ce3d040302")  # 1.2.840.10045.4.3.2
 ECDSA_SHA384: Final = bytes.fromhex("2a8648ce3d040303")  # 1.2.840.10045.4.3.3
