@@ -6,6 +6,7 @@ the caller trusts. Nothing in a path adds an anchor. Names are compared as DER b
 exemption for self-issued certificates: every authority counts against a path length.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -13,10 +14,10 @@ import msgspec
 from nacre.errors import VerificationError
 from nacre.trust import oids
 from nacre.trust.keys import EcdsaScheme
-from nacre.trust.signatures import Signatures
+from nacre.trust.signatures import Key, Signatures
 from nacre.trust.x509 import CRL_SIGN, DIGITAL_SIGNATURE, KEY_CERT_SIGN, Certificate
 
-__all__ = ["Role", "check_crl_issuer", "check_path", "check_validity"]
+__all__ = ["Role", "anchor_key", "check_crl_issuer", "check_path", "check_validity"]
 
 # Critical extensions that check_path judges. Any other critical one is refused.
 _JUDGED = frozenset({oids.BASIC_CONSTRAINTS, oids.KEY_USAGE})
@@ -87,8 +88,22 @@ def check_path(
                 expected=scheme.name,
                 actual=oids.dotted(certificate.signature_algorithm),
             )
-        key = signatures.key(scheme, issuer.spki)
+        key = anchor_key(scheme, issuer) if issuer is anchor else signatures.key(scheme, issuer.spki)
         signatures.expect(key, certificate.signature, certificate.tbs, check=check, what=certificate)
+
+
+def anchor_key(scheme: EcdsaScheme, anchor: Certificate) -> Key:
+    """Load the key of an anchor, once for this process: anchors are few and stay.
+
+    Raises:
+        MalformedEvidence: ``key-unusable``.
+    """
+    return _anchor_key(scheme, anchor.spki)
+
+
+@functools.lru_cache(maxsize=32)
+def _anchor_key(scheme: EcdsaScheme, spki: bytes) -> Key:
+    return scheme.spki(spki)
 
 
 def check_validity(certificates: Iterable[Certificate], *, at: int, check: str) -> None:

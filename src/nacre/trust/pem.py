@@ -2,11 +2,12 @@
 """PEM (RFC 7468), certificates and nothing else."""
 
 import binascii
+import functools
 from typing import Final
 
 from nacre.errors import MalformedEvidence
 
-__all__ = ["MAX_CERTIFICATES", "MAX_PEM_SIZE", "blocks", "certificates"]
+__all__ = ["MAX_CERTIFICATES", "MAX_PEM_SIZE", "armour", "blocks", "certificates"]
 
 #: Longer chains are not read. The longest real one (Android) has 5.
 MAX_CERTIFICATES: Final = 10
@@ -26,6 +27,14 @@ def certificates(data: bytes) -> tuple[bytes, ...]:
         MalformedEvidence: There is no certificate, there are too many, or something else is there.
     """
     return blocks(data, "CERTIFICATE", what="PEM chain", limit=MAX_CERTIFICATES)
+
+
+@functools.lru_cache(maxsize=32)
+def armour(der: bytes) -> bytes:
+    """Write a certificate as nearly everybody does: lines of 64 characters that end in LF, but the last."""
+    text = binascii.b2a_base64(der, newline=False)
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    return b"\n".join([b"-----BEGIN CERTIFICATE-----", *lines, b"-----END CERTIFICATE-----"])
 
 
 def blocks(data: bytes, label: str, *, what: str, limit: int, size: int = MAX_PEM_SIZE) -> tuple[bytes, ...]:

@@ -22,7 +22,7 @@ from nacre.trust import pem
 from nacre.trust.anchors import Anchor
 from nacre.trust.crl import Crl, check_crl, parse_crl
 from nacre.trust.keys import P256_SHA256, raw_signature
-from nacre.trust.path import Role, check_path
+from nacre.trust.path import Role, anchor_key, check_path
 from nacre.trust.signatures import Signatures
 from nacre.trust.x509 import Certificate, anchor_certificate, parse_certificate
 
@@ -171,6 +171,10 @@ def read_below(data: bytes, root: Certificate) -> list[Certificate]:
     Raises:
         MalformedEvidence: It is no chain of certificates.
     """
+    # Written as everybody writes it, the root need not be decoded to be known.
+    text, armour = data.rstrip(b"\0\r\n"), pem.armour(root.der)
+    if text.endswith(b"\n" + armour):
+        return read_chain(text[: -len(armour)])
     ders = pem.certificates(data)
     return [parse_certificate(der) for der in (ders[:-1] if ders[-1] == root.der else ders)]
 
@@ -262,7 +266,9 @@ class _Work:
         check_crl(
             crl,
             issuer=issuer,
-            key=self._signatures.key(P256_SHA256, issuer.spki),
+            key=anchor_key(P256_SHA256, issuer)
+            if issuer is self.root
+            else self._signatures.key(P256_SHA256, issuer.spki),
             signatures=self._signatures,
             check=self._trail.current,
         )

@@ -65,7 +65,7 @@ class Certified(msgspec.Struct, frozen=True):
     """An attestation key that a quoting enclave vouches for, on a processor that Intel certified.
 
     ``region`` holds the bytes of the quote and ``outside`` the chain from elsewhere that this was learned
-    from, ``digest`` stands for the PCK chain and the quoting enclave's report; that report begins at
+    from, ``telling`` tells PCK chain and quoting enclave's report; that report begins at
     ``qe_start`` of the region, which tells version 3 from the others. A later quote with the same key but
     other bytes, or bytes that are read otherwise, is verified anew: the memo never changes a verdict.
     """
@@ -76,7 +76,7 @@ class Certified(msgspec.Struct, frozen=True):
     qe_start: int
     region: bytes
     outside: bytes
-    digest: bytes
+    telling: bytes
 
     def covers(self, quote: Quote, outside: bytes, anchor: Anchor) -> bool:
         """Tell whether this was learned from these very bytes, below a root of the same worth."""
@@ -190,16 +190,17 @@ def _certified(
     inside = quote.cert_type == CertType.PCK_CHAIN
     pck = _pck(quote.cert_data if inside else outside, anchors, signatures)
     _check_leaf_in_quote(quote, pck)
-    trail.passed()
+    trail.checks.append(_CERTIFIED[0])
     trail.begin("dcap.qe-report")
+    qe_report_bytes = quote.qe_report
     signatures.expect(
         pck.key,
         raw_signature(quote.qe_signature, P256_SHA256),
-        quote.qe_report,
+        qe_report_bytes,
         check="dcap.qe-report",
         what="the quoting enclave's report",
     )
-    qe_report = SgxReport(*SGX_REPORT.packed.unpack(quote.qe_report))
+    qe_report = SgxReport(*SGX_REPORT.packed.unpack(qe_report_bytes))
     commits = hashlib.sha256(quote.attestation_key + quote.qe_auth).digest() + bytes(32)
     if not compare_digest(qe_report.report_data, commits):
         raise VerificationError(
@@ -208,9 +209,9 @@ def _certified(
     key = P256_SHA256.point(quote.attestation_key)
     start = quote.certified_offset
     region = quote.raw[start : quote.end]
-    digest = hashlib.sha256(pck.digest + quote.qe_report).digest()
-    certified = Certified(pck, key, qe_report, quote.qe_offset - start, region, outside, digest)
-    trail.passed()
+    telling = pck.digest + qe_report_bytes
+    certified = Certified(pck, key, qe_report, quote.qe_offset - start, region, outside, telling)
+    trail.checks.append(_CERTIFIED[1])
     signatures.learn(quote.attestation_key + pck.anchor.digest, certified)
     return certified
 
@@ -325,7 +326,7 @@ def _assess(
         if isinstance(report, TdReport)
         else b""
     )
-    key = certified.digest + collateral.digest + module
+    key = certified.telling + collateral.digest + module
     known = signatures.recall(key)
     if isinstance(known, _Assessed):
         return known

@@ -8,7 +8,7 @@ hold; time is checked again each time.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -150,11 +150,7 @@ def verify_document(
         debug=_is_debug(evidence),
         issued_at=made_at if evidence.timestamp else None,
         valid_until=signer.ends,
-        identity={
-            "module_id": evidence.module_id,
-            "instance_id": evidence.instance_id,
-            "region": _region(signer.name, evidence.module_id),
-        },
+        identity=_identity(evidence, signer),
         evidence=evidence,
         certificates=signer.path,
     )
@@ -248,8 +244,10 @@ def _currency(signer: _Signer, at: int) -> Check:
     return _CURRENT
 
 
-def _region(signer: str, module_id: str) -> str:
-    return signer[len(module_id) + 1 :].removesuffix(SIGNER_SUFFIX) if module_id else ""
+def _identity(evidence: NitroEvidence, signer: _Signer) -> Mapping[str, bytes | str | bool]:
+    module = evidence.module_id
+    region = signer.name[len(module) + 1 :].removesuffix(SIGNER_SUFFIX) if module else ""
+    return {"module_id": module, "instance_id": evidence.instance_id, "region": region}
 
 
 def _is_debug(evidence: NitroEvidence) -> bool:
