@@ -20,7 +20,7 @@ check: .venv/dev ## style, types, layers
 	$(bin)/mypy && $(bin)/lint-imports --no-logo
 
 bench: .venv/bench ## side by side with peers, ratios in one run
-	$(bin)/python benchmarks/run.py
+	$(bin)/python -m benchmarks.run
 
 soak: .venv/soak ## what takes hours
 	$(bin)/pytest -m soak --hypothesis-profile=soak
