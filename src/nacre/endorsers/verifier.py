@@ -199,6 +199,9 @@ class Verifier:
     def _endorsed(
         self, platform: Platform, evidence: Evidence, binding: Binding | None, at: int
     ) -> tuple[Result, EndorsementsUnavailable | None]:
+        if not platform.roles:
+            # Such evidence carries all that it needs: there is nobody to ask, or to load.
+            return self._appraised(evidence, binding, NO_ENDORSEMENTS, at), None
         if self._endorser is None:
             self._endorser = self._memorious = _default_endorser(offline=self._offline)
         memorious = self._memorious
