@@ -201,7 +201,7 @@ def test_json(nacre: Run, recorded: Recorded) -> None:
     assert found["schema"] == "nacre-result/v1"
     assert (found["verdict"], found["origin"], found["platform"]) == ("WARNING", "genuine", "sgx")
     assert found["at"] == MOMENTS["sgx"]
-    assert {check["status"] for check in found["checks"]} == {"pass", "waived"}
+    assert {check["status"] for check in found["checks"]} <= {"pass", "waived", "not-applicable"}
     assert all(check["explanation"] for check in found["checks"])
 
 
