@@ -131,7 +131,7 @@ def entries(data: bytes, offset: int, *, what: str) -> Iterator[Entry]:
         _short(data, len(data), 1, rules)
 
 
-def _item(data: bytes, offset: int, rules: _Rules) -> tuple[object, int]:  # noqa: C901, PLR0912, PLR0915
+def _item(data: bytes, offset: int, rules: _Rules) -> tuple[object, int]:  # noqa: C901, PLR0912
     """Decode one item: value and offset after it.
 
     One loop over a stack of open containers rather than a function for each item: this is the whole cost
@@ -157,14 +157,7 @@ def _item(data: bytes, offset: int, rules: _Rules) -> tuple[object, int]:  # noq
         elif major == _UNSIGNED:
             value = argument
         elif major == _TEXT:
-            stop = offset + argument
-            if stop > size:
-                _short(data, offset, argument, rules)
-            try:
-                value = data[offset:stop].decode()
-            except UnicodeDecodeError:
-                raise MalformedEvidence("cbor-text", what=rules.what, offset=offset) from None
-            offset = stop
+            value, offset = _text(data, offset, argument, rules)
         elif major == _NEGATIVE:
             value = ~argument
         elif major == _OTHER:
@@ -174,11 +167,9 @@ def _item(data: bytes, offset: int, rules: _Rules) -> tuple[object, int]:  # noq
                 value = _closed(kind, items, missing, offset, rules)
                 kind, items, missing = stack.pop()
         else:
-            if len(stack) == MAX_DEPTH:
-                raise MalformedEvidence("cbor-depth", what=rules.what, expected=MAX_DEPTH, offset=offset)
             opened += 1
-            if opened > MAX_CONTAINERS:
-                _crowded(opened, MAX_CONTAINERS, offset, rules)
+            if opened > MAX_CONTAINERS or len(stack) == MAX_DEPTH:
+                _intricate(opened, offset, rules)
             stack.append((kind, items, missing))
             kind, items, missing = _opened(data, first, argument, offset, rules)
             if missing:
@@ -194,6 +185,16 @@ def _item(data: bytes, offset: int, rules: _Rules) -> tuple[object, int]:  # noq
             kind, items, missing = stack.pop()
             items.append(value)
             missing -= 1
+
+
+def _text(data: bytes, offset: int, size: int, rules: _Rules) -> tuple[str, int]:
+    stop = offset + size
+    if stop > len(data):
+        _short(data, offset, size, rules)
+    try:
+        return data[offset:stop].decode(), stop
+    except UnicodeDecodeError:
+        raise MalformedEvidence("cbor-text", what=rules.what, offset=offset) from None
 
 
 def _argument(data: bytes, first: int, offset: int, rules: _Rules) -> tuple[int, int]:
@@ -273,6 +274,12 @@ def _refuse(first: int, offset: int, rules: _Rules) -> NoReturn:
 
 def _crowded(count: int, limit: int, offset: int, rules: _Rules) -> NoReturn:
     raise MalformedEvidence("cbor-count", what=rules.what, expected=limit, actual=count, offset=offset)
+
+
+def _intricate(opened: int, offset: int, rules: _Rules) -> NoReturn:
+    if opened > MAX_CONTAINERS:
+        _crowded(opened, MAX_CONTAINERS, offset, rules)
+    raise MalformedEvidence("cbor-depth", what=rules.what, expected=MAX_DEPTH, offset=offset)
 
 
 def _duplicate(keys: list[object], rules: _Rules) -> NoReturn:
