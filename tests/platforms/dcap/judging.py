@@ -3,6 +3,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from string import Formatter
 
 from tests.platforms.dcap.pki import NONCE, NOW, World
 
@@ -17,7 +18,7 @@ from nacre.checks import Check
 from nacre.errors import NacreError
 from nacre.platforms.base import Endorsements
 from nacre.platforms.dcap.claims import DcapClaims
-from nacre.reasons import explain
+from nacre.reasons import explain, reason
 from nacre.trust.anchors import Anchor
 from nacre.trust.memo import Memo
 from nacre.trust.signatures import Signatures
@@ -86,9 +87,17 @@ def judge(
     return result
 
 
+def _lacking(code: str, context: Mapping[str, object]) -> set[str]:
+    """Return the values that the words of a reason want and nobody gave."""
+    words = reason(code).text + reason(code).hint
+    return {name for _, name, _, _ in Formatter().parse(words) if name} - set(context)
+
+
 def assert_told(result: Result) -> None:
     """Every check and error says what it means, with all its values."""
-    assert not [words for words in map(explain, result.checks) if "?" in words]
+    for check in result.checks:
+        assert explain(check)
+        assert not check.reason or _lacking(check.reason, check.context) == set(), check
     if result.error:
         assert_spoken(result.error)
 
@@ -125,4 +134,5 @@ def status_of(world: World) -> str:
 
 def assert_spoken(error: NacreError) -> None:
     """An error says what it means, with all its values."""
-    assert "?" not in str(error) + error.hint
+    assert str(error)
+    assert _lacking(error.code, error.context) == set(), error.code
