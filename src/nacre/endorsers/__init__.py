@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from nacre.endorsers.collector import Collector
     from nacre.endorsers.defaults import default_endorser
     from nacre.endorsers.endorser import Endorser, FixedEndorser
-    from nacre.endorsers.fetch import Fetcher, HttpFetcher, Limits, fetch_evidence
+    from nacre.endorsers.fetch import Fetcher, HttpFetcher, fetch_evidence
+    from nacre.endorsers.http import Limits
     from nacre.endorsers.notices import Notice
     from nacre.endorsers.pcs import INTEL_PCS, Pcs
     from nacre.endorsers.rollback import Guard
@@ -46,7 +47,8 @@ _HOMES = {
     "collector": ("Collector",),
     "defaults": ("default_endorser",),
     "endorser": ("Endorser", "FixedEndorser"),
-    "fetch": ("Fetcher", "HttpFetcher", "Limits", "fetch_evidence"),
+    "fetch": ("Fetcher", "HttpFetcher", "fetch_evidence"),
+    "http": ("Limits",),
     "notices": ("Notice",),
     "pcs": ("INTEL_PCS", "Pcs"),
     "rollback": ("Guard",),

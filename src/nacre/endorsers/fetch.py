@@ -18,7 +18,7 @@ from nacre.errors import ConfigurationError, EndorsementsUnavailable
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Fetcher", "HttpFetcher", "Limits", "Response", "fetch_evidence"]
+__all__ = ["Fetcher", "HttpFetcher", "Response", "fetch_evidence"]
 
 _OK = 200
 _NOT_FOUND = 404

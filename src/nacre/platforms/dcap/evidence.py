@@ -158,7 +158,7 @@ def parse_quote(data: bytes) -> Quote:
         UnsupportedEvidence: A version, key type, TEE, vendor or certification data type not verified here.
     """
     if len(data) > MAX_QUOTE_SIZE:
-        raise MalformedEvidence("too-large", what="quote", expected=MAX_QUOTE_SIZE, actual=len(data))
+        raise _too_large("quote", MAX_QUOTE_SIZE, len(data))
     reader = Reader(data, "quote")
     header = QuoteHeader(*reader.unpack(HEADER.packed, "header"))
     if data[:8] not in _SUPPORTED or header.qe_vendor_id != _INTEL_QE_VENDOR:
@@ -182,9 +182,8 @@ def parse_quote(data: bytes) -> Quote:
     auth.skip(qe_auth_size, "QE authentication data")
     cert_type, cert_size = auth.unpack(CERT_HEADER, "certification data header")
     if cert_type not in CertType.SUPPORTED:
-        raise UnsupportedEvidence(
-            "certification-data-type", actual=cert_type, expected=("1", "2", "3", "4", "5")
-        )
+        expected = tuple(map(str, sorted(CertType.SUPPORTED)))
+        raise UnsupportedEvidence("certification-data-type", actual=cert_type, expected=expected)
     if cert_size > _MAX_CERT_DATA_SIZE:
         raise _too_large("certification data", _MAX_CERT_DATA_SIZE, cert_size)
     auth.skip(cert_size, "certification data")
