@@ -2,9 +2,11 @@
 """What all tests share: where the vectors are, and that nothing leaves this machine."""
 
 import ipaddress
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -12,6 +14,11 @@ from hypothesis import settings
 _HERE = Path(__file__).parent
 _OWN = _HERE / "vectors"
 _SHARED = _HERE.parent.parent / "shared" / "vectors"
+
+_Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
+
+# Skips that no installation mends.
+_EXCUSED = ("root reads everything", "not beside this checkout")
 
 # A gate must not change its mind between two runs; `make soak` looks further every time.
 settings.register_profile("gate", deadline=None, derandomize=True)
@@ -22,6 +29,27 @@ settings.load_profile("gate")
 def vector_roots() -> list[Path]:
     """The project's own copy first, then the shared collection beside the checkout, if it is there."""
     return [root for root in (_OWN, _SHARED) if root.is_dir()]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn the skip of what is missing into a failure where everything has to be there: in CI."""
+    return _strict((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Do the same for whole modules."""
+    return _strict((yield))
+
+
+def _strict(report: _Report) -> _Report:
+    if os.environ.get("CI") and report.outcome == "skipped" and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if not any(excuse in reason for excuse in _EXCUSED):
+            report.outcome = "failed"
+            report.longrepr = f"nothing is skipped in CI: {reason}"
+    return report
 
 
 @pytest.fixture(scope="session")
