@@ -3,6 +3,10 @@
 
 Which documents a quote needs, and under which path, is data of its platform (``Platform.sources``); here is
 how this kind of server is asked and how its answers are read. Source: Intel PCS API v4; Intel PCCS API v4.
+
+Not proven here:
+    Intel's live service and a real PCCS: a server of the tests answers as recorded answers and Intel's
+    documentation say.
 """
 
 from typing import Literal

@@ -2,6 +2,10 @@
 """A DCAP quote: bytes -> frozen record. Pure; knows no trust.
 
 Versions 3 (SGX), 4 and 5 (SGX and TDX). Source: see ``layout.py``.
+
+Not proven here:
+    SGX reports in quotes of version 4 and 5, and the extended TD 1.5 report: no evidence of such hardware is
+    public, so the tests make their own under a root of theirs.
 """
 
 import struct

@@ -5,6 +5,10 @@ The algorithm is that of Intel's Quote Verification Library (``QuoteVerifier``, 
 ``TCBInfoVerifier``, ``EnclaveIdentityVerifier``), with three additions: documents must already have
 been issued at the time of judgement, the second half of the quoting enclave's report data must be zero,
 and a TDX module that is revoked now counts as revoked even if the one at launch was not.
+
+Not proven here:
+    A genuine SGX platform that is UpToDate and a genuine quote whose PCK certificate is revoked: none is
+    public, so the tests make their own under a root of theirs.
 """
 
 import hashlib

@@ -5,6 +5,10 @@ Warm, a verification is one hash, one look-up and one signature. Certificates wh
 verified are remembered one by one, each under a digest of the whole path from the anchor down to it, so
 that a new signer costs one signature more and a new instance two. A hit says that signatures and rules
 hold; time is checked again each time.
+
+Not proven here:
+    Documents of the AWS partitions for China and GovCloud, whose roots are not published where we could
+    find them: without a root that the policy names they are refused.
 """
 
 import hashlib
