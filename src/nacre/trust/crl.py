@@ -33,8 +33,9 @@ MAX_CRL_SIZE: Final = 1024 * 1024
 #: Lists with more entries are not read.
 MAX_ENTRIES: Final = 10_000
 
-_SMALLEST_ENTRY = 20  # a serial number of one byte and a UTCTime
-_SHORT = 129  # entries that are not longer have a length of one byte
+_SMALLEST_HEAD = 6  # headers of an entry and its serial number, two bytes of that
+_SMALLEST_REST = 15  # a UTCTime
+_LARGEST_REST = 96  # with that, every length fits into one byte
 _SIGN = 0x80
 
 _VERSION_2 = b"\x02\x01\x01"
@@ -69,7 +70,7 @@ class Crl(msgspec.Struct, frozen=True, gc=False):
     signature_parameters: bytes
     signature: bytes
 
-    def __str__(self) -> str: # typing.override is of Python 3.12
+    def __str__(self) -> str:  # typing.override is of Python 3.12
         return f'revocation list of "{common_name_of(self.issuer)}"'
 
 
@@ -180,43 +181,54 @@ def _revoked(der: bytes, at: int, end: int) -> frozenset[int]:
     """Read the entries between ``at`` and ``end``: the serial numbers of what was revoked."""
     if at == end:
         raise MalformedEvidence("der-value", what="DER", expected="an entry", actual=b"", offset=at)
+    alike = _revoked_alike(der, at, end)
+    if alike is not None:
+        return alike
     serials: list[int] = []
-    rest = b""
     rests: set[bytes] = set()  # dates and reasons repeat, so each distinct pair is checked once
     while at != end:
-        if end - at < _SMALLEST_ENTRY:
-            raise MalformedEvidence(
-                "truncated", what="DER", expected=_SMALLEST_ENTRY, actual=end - at, offset=at
-            )
-        # Nearly all entries have lengths of one byte.
-        start = at + 4
-        mark = start + der[at + 3]
-        stop = at + 2 + der[at + 1]
-        if (
-            start < mark <= stop <= end
-            and stop - at <= _SHORT
-            and mark - start <= MAX_SERIAL_SIZE
-            and (0 < der[start] < _SIGN or (der[start] == 0 and der[start + 1] >= _SIGN and mark > start + 1))
-            and der[at] == SEQUENCE
-            and der[at + 2] == INTEGER
-        ):
-            serials.append(int.from_bytes(der[start:mark], "big"))
-        else:
-            start, stop = element(der, at, end, SEQUENCE)
-            start, mark = element(der, start, stop, INTEGER)
-            serials.append(serial_number(der, start, mark))
+        start, stop = element(der, at, end, SEQUENCE)
+        start, mark = element(der, start, stop, INTEGER)
+        serials.append(serial_number(der, start, mark))
+        rest = der[mark:stop]
+        if rest not in rests:
+            _check_entry(der, mark, stop)
+            rests.add(rest)
         at = stop
-        if not rest or not der.startswith(rest, mark) or at - mark != len(rest):
-            rest = der[mark:at]
-            if rest not in rests:
-                _check_entry(der, mark, at)
-                rests.add(rest)
         if len(serials) > MAX_ENTRIES:
             raise MalformedEvidence("too-many", what="DER", expected=MAX_ENTRIES, actual=len(serials))
     return frozenset(serials)
 
 
+def _revoked_alike(der: bytes, at: int, end: int) -> frozenset[int] | None:
+    """Read entries that all have the date and reason of the first, as in every list seen so far.
+
+    Returns:
+        The serial numbers, or None if the entries have to be read one by one.
+    """
+    start, stop = element(der, at, end, SEQUENCE)
+    _, mark = element(der, start, stop, INTEGER)
+    rest = der[mark:stop]
+    if not _SMALLEST_REST <= len(rest) <= _LARGEST_REST:
+        return None
+    *entries, after = der[at:end].split(rest)
+    if after or len(entries) > MAX_ENTRIES or min(map(len, entries)) < _SMALLEST_HEAD:
+        return None
+    # What is before the serial number follows from how long that is, so few different ones occur.
+    for head, size in {(entry[:4], len(entry)) for entry in entries}:
+        serial = size - 4
+        if serial > MAX_SERIAL_SIZE or head != bytes((SEQUENCE, size - 2 + len(rest), INTEGER, serial)):
+            return None
+    # A first byte of zero is only right before a byte that would look negative; zero itself is read slowly.
+    if any(entry[4] >= _SIGN or (entry[4] == 0 and entry[5] < _SIGN) for entry in entries):
+        return None
+    _check_entry(der, mark, stop)
+    return frozenset([int.from_bytes(entry[4:], "big") for entry in entries])
+
+
 def _check_entry(der: bytes, at: int, end: int) -> None:
+    if end - at < _SMALLEST_REST:
+        raise MalformedEvidence("truncated", what="DER", expected=_SMALLEST_REST, actual=end - at, offset=at)
     _, at = seconds(der, at, end)
     if at == end:
         return
