@@ -168,7 +168,7 @@ class Certificate(msgspec.Struct, frozen=True, gc=False):
         entry = self.extensions.get(oids.BASIC_CONSTRAINTS)
         return (False, None) if entry is None else _constraints(entry[1])
 
-    def __str__(self) -> str: # typing.override is of Python 3.12
+    def __str__(self) -> str:  # typing.override is of Python 3.12
         name = self.common_name
         return f'certificate "{name}"' if name else f"certificate {self.serial:x}"
 

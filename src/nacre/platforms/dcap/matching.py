@@ -5,10 +5,10 @@ from nacre.errors import VerificationError
 from nacre.platforms.dcap.endorsements import Tee
 from nacre.platforms.dcap.layout import SgxReport, TdReport
 from nacre.platforms.dcap.pck import PckExtension
-from nacre.platforms.dcap.tcb import find_module
+from nacre.platforms.dcap.tcb import Svns, find_module
 from nacre.platforms.dcap.tcb_info import EnclaveIdentity, TcbInfo
 
-__all__ = ["check_identity", "check_info", "check_module"]
+__all__ = ["check_identity", "check_info", "check_module", "svns_of"]
 
 
 def check_info(pck: PckExtension, info: TcbInfo, tee: Tee) -> None:
@@ -83,3 +83,13 @@ def check_module(report: TdReport, info: TcbInfo) -> None:
             expected=module.attributes,
             actual=report.seam_attributes,
         )
+
+
+def svns_of(report: SgxReport | TdReport, pck: PckExtension, qe_report: SgxReport) -> Svns:
+    """Gather the security version numbers that are compared with TCB levels.
+
+    Never those of an SGX report's CPUSVN, which says what ran, not what was certified.
+    """
+    if isinstance(report, TdReport):
+        return Svns(pck.svns, pck.pcesvn, qe_report.isv_svn, report.tee_tcb_svn, report.tee_tcb_svn2)
+    return Svns(pck.svns, pck.pcesvn, qe_report.isv_svn)

@@ -34,9 +34,9 @@ from nacre.platforms.dcap.endorsements import (
 )
 from nacre.platforms.dcap.evidence import CertType, Quote
 from nacre.platforms.dcap.layout import SGX_REPORT, SgxReport, TdReport
-from nacre.platforms.dcap.matching import check_identity, check_info, check_module
+from nacre.platforms.dcap.matching import check_identity, check_info, check_module, svns_of
 from nacre.platforms.dcap.pck import PckExtension, parse_extension
-from nacre.platforms.dcap.tcb import Svns, TcbReport, evaluate
+from nacre.platforms.dcap.tcb import TcbReport, evaluate
 from nacre.platforms.trail import Trail
 from nacre.trust.anchors import Anchor
 from nacre.trust.keys import P256_SHA256, raw_signature
@@ -353,7 +353,11 @@ def _assess(
             trail.add(skipped("tdx.module", "endorsement-missing", role="tcb_info"))
     tcb = None
     if collateral.info and collateral.identity:
-        tcb = evaluate(collateral.info, collateral.identity, _svns(quote, certified))
+        tcb = evaluate(
+            collateral.info,
+            collateral.identity,
+            svns_of(quote.report, certified.pck.extension, certified.qe_report),
+        )
     assessed = _Assessed(tcb, tuple(trail.checks[before:]))
     del trail.checks[before:]
     signatures.remember(key, assessed)
@@ -368,16 +372,6 @@ def _currency(pck: _Pck, collateral: Collateral, at: int) -> Check:
             reason = "expired" if at > item.ends else "not-yet-valid"
             return failed("currency", reason, what=str(item.what), begins=item.begins, ends=item.ends, at=at)
     return _CURRENCY
-
-
-def _svns(quote: Quote, certified: Certified) -> Svns:
-    pck = certified.pck.extension
-    if isinstance(quote.report, TdReport):
-        report = quote.report
-        return Svns(
-            pck.svns, pck.pcesvn, certified.qe_report.isv_svn, report.tee_tcb_svn, report.tee_tcb_svn2
-        )
-    return Svns(pck.svns, pck.pcesvn, certified.qe_report.isv_svn)
 
 
 def make_claims(
