@@ -13,7 +13,8 @@ from urllib.parse import quote
 import pytest
 
 from nacre.appraisal.policy import Policy
-from nacre.endorsers.fetch import HttpFetcher, Limits
+from nacre.endorsers.fetch import HttpFetcher
+from nacre.endorsers.http import Limits
 from nacre.errors import NacreError
 from nacre.platforms.base import Endorsements
 from nacre.trust.times import parse_rfc3339
