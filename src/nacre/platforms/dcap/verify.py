@@ -367,11 +367,9 @@ def _assess(
 def _currency(pck: _Pck, collateral: Collateral, at: int) -> Check:
     if pck.begins <= at <= pck.ends and collateral.begins <= at <= collateral.ends:
         return _CURRENCY
-    for item in (*pck.dated, *collateral.dated):
-        if not item.begins <= at <= item.ends:
-            reason = "expired" if at > item.ends else "not-yet-valid"
-            return failed("currency", reason, what=str(item.what), begins=item.begins, ends=item.ends, at=at)
-    return _CURRENCY
+    item = next(item for item in (*pck.dated, *collateral.dated) if not item.begins <= at <= item.ends)
+    reason = "expired" if at > item.ends else "not-yet-valid"
+    return failed("currency", reason, what=str(item.what), begins=item.begins, ends=item.ends, at=at)
 
 
 def make_claims(

@@ -82,12 +82,10 @@ def _record(prefix: str, record: object, layout: Layout, base: int) -> Iterator[
         yield FieldView(f"{prefix}.{name}", base + offset, size, text, _notes(name, value))
 
 
-def _notes(name: str, value: object) -> tuple[str, ...]:
+def _notes(name: str, value: int | bytes) -> tuple[str, ...]:
     if isinstance(value, int):
         words = _WORDS.get(name, {}).get(value)
         return (words,) if words else ()
-    if not isinstance(value, bytes):
-        return ()
     if name in _FLAGS:
         return flags(value[:8], _FLAGS[name])
     if name in ("tee_tcb_svn", "tee_tcb_svn2"):
