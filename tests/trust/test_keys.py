@@ -207,7 +207,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_stand_in")
-def test_aws_lc_is_asked_for_p384_alone() -> None:
+def test_aws_lc_is_asked_where_it_is_installed() -> None:
     assert engine() == "AWS-LC"
     loaded = P384_SHA384.spki(spki(key(5, ec.SECP384R1)))
     assert isinstance(loaded, keys._AwslcKey)
@@ -215,7 +215,15 @@ def test_aws_lc_is_asked_for_p384_alone() -> None:
     assert loaded.holds(b"good", _MESSAGE)
     assert not loaded.holds(b"good", b"another message")
     assert not loaded.holds(b"bad", _MESSAGE)
-    assert isinstance(P256_SHA256.spki(spki(key(5))), keys._OpensslKey)
+    assert isinstance(P256_SHA256.spki(spki(key(5))), keys._AwslcKey)
     with pytest.raises(MalformedEvidence) as caught:
         P384_SHA384.point(bytes(96))
     assert caught.value.code == "key-unusable"
+
+
+@pytest.mark.usefixtures("_stand_in")
+def test_a_process_can_stay_with_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "_openssl_only", [])
+    keys.stay_with_openssl()
+    assert engine() == "OpenSSL"
+    assert isinstance(P384_SHA384.spki(spki(key(5, ec.SECP384R1))), keys._OpensslKey)

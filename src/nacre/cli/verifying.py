@@ -20,6 +20,7 @@ from nacre.cli.failure import exit_of
 from nacre.endorsers.verifier import UNAVAILABLE, Verifier
 from nacre.errors import AppraisalError, ConfigurationError
 from nacre.platforms.base import Claims
+from nacre.trust.keys import stay_with_openssl
 
 if TYPE_CHECKING:
     from nacre.cli.whynot import WhyNot
@@ -78,6 +79,7 @@ class _Served:
 def run(request: Request) -> int:
     """Verify, write what came of it, and return the exit status."""
     _refuse_contradictions(request)
+    stay_with_openssl()
     policy = Policy.default() if request.policy is None else Policy.load(request.policy)
     served = request.evidence.startswith(_SCHEMES)
     verifier = Verifier(

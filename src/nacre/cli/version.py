@@ -37,7 +37,7 @@ def _versions() -> Versions:
         python=sys.version.split()[0],
         cryptography=package_version("cryptography"),
         openssl=backend.openssl_version_text(),
-        p256="OpenSSL",
+        p256=keys.engine(),
         p384=keys.engine(),
         platforms=platforms.builtin_names(),
         audit=_AUDIT,

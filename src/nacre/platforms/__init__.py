@@ -12,6 +12,8 @@ from nacre.platforms.base import Platform
 __all__ = ["builtin_names", "detect", "get", "outsiders"]
 
 _BUILTIN = ("sgx", "tdx", "nitro")
+#: COSE begins so, tagged or not. Who verifies one document does not wait for the other platforms to load.
+_BY_FIRST_BYTE = {b"\x84": ("nitro",), b"\xd2": ("nitro",)}
 _ENTRY_POINTS = "nacre.platforms"
 
 
@@ -54,7 +56,8 @@ def detect(data: bytes, *, allowed_outsiders: Iterable[str] = ()) -> Platform:
     Raises:
         UnsupportedEvidence: ``evidence-unrecognised``.
     """
-    for name in (*_BUILTIN, *allowed_outsiders):
+    names = _BY_FIRST_BYTE.get(data[:1], _BUILTIN)
+    for name in (*names, *allowed_outsiders):
         platform = get(name)
         if platform.detect(data):
             return platform

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Public keys bound to one algorithm, over audited primitives.
 
-OpenSSL through ``cryptography``; AWS-LC through ``awscrt`` for P-384 where that is installed
-(``nacre[fast]``), since P-384 is the whole cost of verifying Nitro evidence.
+OpenSSL through ``cryptography``, or AWS-LC through ``awscrt`` where that is installed (``nacre[fast]``).
+AWS-LC is faster on one core, more than twice on P-384, which is nearly the whole cost of Nitro evidence.
+But ``awscrt`` keeps the interpreter lock while it verifies, so with it run processes, not threads.
 """
 
 import functools
@@ -19,7 +20,7 @@ from nacre.trust import oids
 if TYPE_CHECKING:
     from nacre.trust.signatures import Key
 
-__all__ = ["P256_SHA256", "P384_SHA384", "EcdsaScheme", "engine", "raw_signature"]
+__all__ = ["P256_SHA256", "P384_SHA384", "EcdsaScheme", "engine", "raw_signature", "stay_with_openssl"]
 
 
 class EcdsaScheme:
@@ -29,9 +30,10 @@ class EcdsaScheme:
         name: What messages call it.
         algorithm: The signature algorithm of certificates that it signs: content bytes of the OID.
         size: Bytes of a coordinate, and of r and s in a raw signature.
+        digest: The hash, as ``hashlib`` has it.
     """
 
-    __slots__ = ("_curve", "_ecdsa", "_spki_prefix", "algorithm", "name", "size")
+    __slots__ = ("_curve", "_ecdsa", "_spki_prefix", "algorithm", "digest", "name", "size")
 
     def __init__(
         self, name: str, algorithm: bytes, curve: ec.EllipticCurve, digest: hashes.HashAlgorithm, prefix: str
@@ -40,6 +42,7 @@ class EcdsaScheme:
         self.name = name
         self.algorithm = algorithm
         self.size = curve.key_size // 8
+        self.digest = getattr(hashlib, digest.name)
         self._curve = curve
         self._ecdsa = _Ecdsa(digest)
         self._spki_prefix = bytes.fromhex(prefix)
@@ -52,8 +55,8 @@ class EcdsaScheme:
         """
         if len(point) != 2 * self.size:
             raise MalformedEvidence("key-unusable", expected=self.name, actual=point)
-        if self.size == _P384_SIZE and engine() == "AWS-LC":
-            return _load_awslc(self._spki_prefix + b"\x04" + point, self.algorithm)
+        if engine() == "AWS-LC":
+            return _load_awslc(self._spki_prefix + b"\x04" + point, self)
         try:
             key = ec.EllipticCurvePublicKey.from_encoded_point(self._curve, b"\x04" + point)
         except ValueError:
@@ -113,15 +116,16 @@ class _AwslcEc(Protocol):
 
 
 class _AwslcKey:
-    __slots__ = ("_key", "algorithm")
+    __slots__ = ("_digest", "_key", "algorithm")
 
-    def __init__(self, key: "_AwslcEc", algorithm: bytes) -> None:
+    def __init__(self, key: "_AwslcEc", scheme: EcdsaScheme) -> None:
         self._key = key
-        self.algorithm = algorithm
+        self._digest = scheme.digest
+        self.algorithm = scheme.algorithm
 
     def holds(self, signature: bytes, message: bytes) -> bool:
         """Tell whether a DER ECDSA signature over ``message`` holds."""
-        return bool(self._key.verify(hashlib.sha384(message).digest(), signature))
+        return bool(self._key.verify(self._digest(message).digest(), signature))
 
 
 def raw_signature(raw: bytes, scheme: EcdsaScheme) -> bytes:
@@ -147,7 +151,9 @@ def _integer(value: bytes) -> bytes:
 
 @functools.cache
 def engine() -> str:
-    """Name the library that verifies P-384: ``AWS-LC`` if ``nacre[fast]`` is installed, else ``OpenSSL``."""
+    """Name the library that verifies: ``AWS-LC`` if ``nacre[fast]`` is installed, else ``OpenSSL``."""
+    if _openssl_only:
+        return "OpenSSL"
     try:
         import awscrt.crypto  # noqa: F401, PLC0415
     except ImportError:
@@ -155,16 +161,23 @@ def engine() -> str:
     return "AWS-LC"
 
 
-def _load_awslc(spki: bytes, algorithm: bytes) -> "Key":
+_openssl_only: list[bool] = []
+
+
+def stay_with_openssl() -> None:
+    """Do not load AWS-LC in this process: what verifies once loses more by loading it than it gains."""
+    _openssl_only.append(True)
+    engine.cache_clear()
+
+
+def _load_awslc(spki: bytes, scheme: EcdsaScheme) -> "Key":
     from awscrt.crypto import EC  # noqa: PLC0415
 
     try:
-        return _AwslcKey(EC.new_key_from_der_data(spki), algorithm)
+        return _AwslcKey(EC.new_key_from_der_data(spki), scheme)
     except (ValueError, RuntimeError):
-        raise MalformedEvidence("key-unusable", expected="ECDSA P-384", actual=spki) from None
+        raise MalformedEvidence("key-unusable", expected=scheme.name, actual=spki) from None
 
-
-_P384_SIZE = 48
 
 P256_SHA256 = EcdsaScheme(
     "ECDSA P-256",

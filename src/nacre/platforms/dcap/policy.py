@@ -127,7 +127,7 @@ def _judge_advisories(tcb: TcbReport, policy: DcapPolicy) -> Check:
     if _END_OF_SERVICE not in policy.accept_advisories:
         refused.add(_END_OF_SERVICE)
     bad = [advisory for advisory in advisories if advisory in refused]
-    if tcb.status != TcbStatus.UP_TO_DATE and policy.accept_advisories != (_ANY,):
+    if tcb.status != TcbStatus.UP_TO_DATE and _ANY not in policy.accept_advisories:
         accepted = policy.accept_advisories
         bad += [advisory for advisory in advisories if advisory not in accepted and advisory not in bad]
     if bad:
