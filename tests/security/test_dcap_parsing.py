@@ -9,6 +9,8 @@ C10 to C12, D1) is not here.
 
 import inspect
 import json
+import time
+import tracemalloc
 
 import pytest
 from tests.platforms.dcap.judging import BINDING, found, judge, refusal
@@ -28,6 +30,7 @@ from nacre.appraisal.verdict import Verdict
 from nacre.checks import Status
 from nacre.errors import UnsupportedEvidence
 from nacre.platforms import sgx, tdx
+from nacre.platforms.base import Endorsements
 from nacre.platforms.dcap.evidence import parse_quote
 from nacre.platforms.dcap.verify import verify_quote
 
@@ -82,6 +85,33 @@ def test_d3_every_truncation(tee: str) -> None:
     world = _world(tee)
     for size in (*range(0, 700, 1), *range(700, len(world.quote), 31), len(world.quote) - 1):
         assert judge(world, quote=world.quote[:size]).verdict is Verdict.REJECTED
+
+
+_PIECES = (
+    *(b"\0", b"\xff", b"[", b'{"a":', b'"', b"0", b"30", b" ", b"\n"),
+    *(b"\x30\x84\0\x10\0\0", b"\x30\x80", b"\x30\x82\xff\xff"),
+    *(b"-----BEGIN CERTIFICATE-----\n", b"-----BEGIN X509 CRL-----\n", b'{"tcbInfo":{', b"\xe2\x82\xac"),
+)
+
+
+@pytest.mark.parametrize("piece", _PIECES, ids=repr)
+def test_d3_a_megabyte_of_anything(piece: bytes) -> None:
+    """The same as evidence and in the place of each document: refused at once, in little memory."""
+    world = _world("sgx", cert_type=3)
+    junk = (piece * (1 << 20))[: 1 << 20]
+    started = time.perf_counter()
+    tracemalloc.start()
+    try:
+        assert judge(world, quote=junk).verdict is Verdict.REJECTED
+        for role in world.endorsements.documents:
+            if role != "pck_crl_issuer_chain":
+                documents = {**world.endorsements.documents, role: junk}
+                assert judge(world, endorsements=Endorsements(documents)).verdict is Verdict.REJECTED
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 << 20
+    assert time.perf_counter() - started < 8  # eight times a second, the limit
 
 
 def test_d4_no_test_bypass() -> None:

@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.platforms.dcap.judging import claims_of, found, judge, refusal
-from tests.platforms.dcap.pki import DAY, NOW, World, extension_fields, moment, pem, resigned
+from tests.platforms.dcap.pki import DAY, NOW, World, extension_fields, moment, pair, pem, resigned
 
 from nacre import platforms
 from nacre.appraisal.verdict import Verdict
@@ -225,6 +225,15 @@ def test_claims_about_the_platform(tee: str) -> None:
     ):
         assert claims_of(_world(tee, **changes)).valid_until == until
     assert claims_of(_world(tee, documents=dict.fromkeys(ROLES))).crl_numbers == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("pceid", "good"), [("0001", True), ("0100", False), ("0000", False), ("00 1", False)]
+)
+def test_pceid_is_compared_as_it_is_written(pceid: str, good: bool) -> None:
+    fields = extension_fields() | {3: pair((3,), b"\4\2\0\1")}
+    world = World(fields=fields, info={"pceId": pceid})
+    assert (judge(world).verdict is Verdict.VERIFIED) is good
 
 
 def test_integrity_of_memory_is_told() -> None:

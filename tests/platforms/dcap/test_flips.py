@@ -114,7 +114,7 @@ def test_bits_of_documents(subjects: Subjects, role: str) -> None:
     subject = subjects("tdx-v4")
     size = len(subject.case.collateral[role])
     # The last part, where signatures are, byte by byte.
-    bits = _one_bit_each(size, max(size // 150, 1)) + _one_bit_each(size)[-140:]
+    bits = _one_bit_each(size, max(size // 300, 1)) + _one_bit_each(size)[-140:]
     _check_document(subject, role, bits)
 
 

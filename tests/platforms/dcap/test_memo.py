@@ -61,7 +61,10 @@ def test_same_key_with_other_certification(tee: str) -> None:
         "QE report data": quote.qe_offset + 320,
         "QE signature": quote.qe_offset + 384,
         "QE authentication data": quote.qe_offset + 450,
-        "certificates": quote.cert_offset + 400,
+        "PCK": quote.cert_offset + 400,
+        "PCK's signature": quote.cert_offset + 1550,
+        "CA": quote.cert_offset + 1800,
+        "root": quote.end - 100,
         "attestation key": quote.auth_offset + 64,
     }
     for place in places.values():
