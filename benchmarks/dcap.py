@@ -94,7 +94,7 @@ class _Bench:
         memo = Memo()
         # The quote that another quoting enclave of this machine would have made. Nobody but Intel's
         # processor can sign it, so while it is learned every signature holds.
-        with mock.patch.object(keys._OpensslKey, "holds", return_value=True):
+        with mock.patch.object(type(keys.P256_SHA256.point(self.quote.attestation_key)), "holds", return_value=True):
             verifier = Verifier(self.recorded.policy, memo=memo)
             verifier.appraise(self._of_another_key(), endorsements=self._shared, at=self.recorded.at)
         return self.appraiser(_Frozen(memo))
