@@ -35,7 +35,6 @@ from nacre.endorsers.verifier import Verifier
 from nacre.platforms.base import Endorsements
 from nacre.platforms.dcap.endorsements import read_chain
 from nacre.platforms.dcap.evidence import Quote
-from nacre.trust import keys
 from nacre.trust.keys import P256_SHA256, raw_signature
 from nacre.trust.memo import Memo, Recall
 
@@ -94,7 +93,8 @@ class _Bench:
         memo = Memo()
         # The quote that another quoting enclave of this machine would have made. Nobody but Intel's
         # processor can sign it, so while it is learned every signature holds.
-        with mock.patch.object(type(keys.P256_SHA256.point(self.quote.attestation_key)), "holds", return_value=True):
+        kind = type(P256_SHA256.point(self.quote.attestation_key))
+        with mock.patch.object(kind, "holds", return_value=True):
             verifier = Verifier(self.recorded.policy, memo=memo)
             verifier.appraise(self._of_another_key(), endorsements=self._shared, at=self.recorded.at)
         return self.appraiser(_Frozen(memo))
