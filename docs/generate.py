@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the pages of docs/reference from the code they describe; ``--check`` only compares.
 
-Where the README shows a ``nacre`` command with its output, the command is run and the output put there.
+Where the README shows a ``nacre`` command with its output, the command is run and the output put there;
+its benchmark tables are those of ``benchmarks/RESULTS.md``.
 
 What could not be tried here is written where it is: a docstring section ``Not proven here:`` of the
 module, class or function concerned. All of them together are the page ``not-proven.md``.
@@ -42,6 +43,7 @@ _NOTE = "<!-- Written by docs/generate.py (`make docs`) from the code; do not ed
 _BLOCK = r":\n((?:[ \t]+.*(?:\n|$)|\n)+)"
 _LISTS = re.compile(rf"^(Args|Attributes|Raises|Returns|Yields|Not proven here){_BLOCK}", re.MULTILINE)
 _LITERAL = re.compile(r"^::\n\n((?:    .*\n|\n)+)", re.MULTILINE)
+_RESULTS = re.compile(r"(<!-- benchmarks/RESULTS.md -->\n).*(<!-- end -->)", re.DOTALL)
 _SECTION = re.compile(rf"^Not proven here{_BLOCK}", re.MULTILINE)
 _CONSOLE = re.compile(r"^```console\n(?=\$ nacre )(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::\w+)?\}")
@@ -313,7 +315,12 @@ def _texts() -> Iterator[tuple[Path, str]]:
     for name, make in schema.SCHEMAS.items():
         yield _REFERENCE / name, schema.encode(make())
     readme = _ROOT / "README.md"
-    yield readme, _CONSOLE.sub(_transcript, readme.read_text(encoding="utf-8"))
+    text = _CONSOLE.sub(_transcript, readme.read_text(encoding="utf-8"))
+    results = _ROOT / "benchmarks" / "RESULTS.md"
+    if results.exists():
+        tables = results.read_text(encoding="utf-8").partition("\n- ")
+        text = _RESULTS.sub(lambda match: f"{match[1]}\n- {tables[2]}\n{match[2]}", text)
+    yield readme, text
 
 
 def main() -> int:
