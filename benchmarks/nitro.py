@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nitro documents, against the bare signatures and against the fastest peer in Python.
 
-Run once for each engine, since a process has one: ``--engine OpenSSL`` makes as if awscrt were not there.
+Run once for each engine, since a process has one: ``--engine OpenSSL`` makes Nacre stay with OpenSSL.
 
 Five signatures stand behind a document: its own and those of four certificates (the root is pinned). Once
 the signer's certificate is known, one is left. The bare calls verify the very same messages with the same
@@ -13,21 +13,17 @@ let expired certificates pass, and its log, which would say so each time, is off
 """
 
 import base64
-import hashlib
 import logging
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
 import epsilon_verifier
 from benchmarks import cases
+from benchmarks.bare import bare
 from benchmarks.rounds import Budget, Contender, Measured, Row, microseconds, race, ratio, serve
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from nacre import platforms
 from nacre.appraisal.result import Result
@@ -43,7 +39,6 @@ QUICK = Budget(rounds=15, pieces=0, processes=0)
 FULL = Budget(rounds=200, pieces=0, processes=0)
 
 _SECTION = "Nitro"
-_Signed = tuple[bytes, bytes, bytes]  # SubjectPublicKeyInfo, signature, message
 _NO_DOCUMENTS = Endorsements({})
 
 
@@ -70,7 +65,7 @@ class _Bench:
         links = [(issuer.spki, below.signature, below.tbs) for issuer, below in pairwise(path)]
         signature = raw_signature(document.message.signature, P384_SHA384)
         own = (path[-1].spki, signature, document.message.signed())
-        return _bare([own, *links]), _bare([own])
+        return bare(P384_SHA384, own, *links), bare(P384_SHA384, own)
 
     def peer(self, folder: Path) -> Callable[[], object]:
         """Return the peer's verification of the same document."""
@@ -91,37 +86,6 @@ class _Bench:
 
     def _appraise(self, verifier: Verifier) -> Result:
         return verifier.appraise(self.recorded.evidence, binding=self.recorded.binding, at=self.recorded.at)
-
-
-def _bare(signatures: Sequence[_Signed]) -> Callable[[], None]:
-    return _bare_awslc(signatures) if keys.engine() == "AWS-LC" else _bare_openssl(signatures)
-
-
-def _bare_openssl(signatures: Sequence[_Signed]) -> Callable[[], None]:
-    algorithm = ec.ECDSA(hashes.SHA384())
-    loaded = []
-    for spki, signature, message in signatures:
-        key = load_der_public_key(spki)
-        assert isinstance(key, ec.EllipticCurvePublicKey)
-        loaded.append((key.verify, signature, message))
-
-    def verify() -> None:
-        for call, signature, message in loaded:
-            call(signature, message, algorithm)
-
-    return verify
-
-
-def _bare_awslc(signatures: Sequence[_Signed]) -> Callable[[], None]:
-    from awscrt.crypto import EC
-
-    loaded = [(EC.new_key_from_der_data(spki).verify, sig, message) for spki, sig, message in signatures]
-
-    def verify() -> None:
-        for call, signature, message in loaded:
-            assert call(hashlib.sha384(message).digest(), signature)
-
-    return verify
 
 
 def measure(budget: Budget) -> Measured:
@@ -169,6 +133,4 @@ def measure(budget: Budget) -> Measured:
 
 
 if __name__ == "__main__":
-    if "OpenSSL" in sys.argv[1:]:
-        sys.modules["awscrt"] = None  # type: ignore[assignment] # what makes an import fail
     serve(measure, QUICK, FULL)

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from nacre.trust import keys
+
 __all__ = [
     "Budget",
     "Contender",
@@ -21,6 +23,7 @@ __all__ = [
     "Ratio",
     "Row",
     "Section",
+    "Times",
     "microseconds",
     "race",
     "ratio",
@@ -196,6 +199,12 @@ def microseconds(case: str, times: Times) -> dict[str, float]:
 
 
 def serve(section: Section, quick: Budget, full: Budget) -> None:
-    """Run a section as a program of its own: ``--quick`` or not; the outcome as JSON on stdout."""
-    measured = section(quick if "--quick" in sys.argv[1:] else full)
+    """Run a section as a program of its own; the outcome as JSON on stdout.
+
+    ``--quick`` takes the small budget. ``--engine OpenSSL`` does without AWS-LC even where that is installed.
+    """
+    words = sys.argv[1:]
+    if "OpenSSL" in words:
+        keys.stay_with_openssl()
+    measured = section(quick if "--quick" in words else full)
     sys.stdout.write(msgspec.json.encode(measured).decode() + "\n")

@@ -21,11 +21,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_OPENSSL, _AWSLC = ("--engine", "OpenSSL"), ("--engine", "AWS-LC")
 _SECTIONS = {
-    "dcap": [["benchmarks.dcap"]],
-    "nitro": [["benchmarks.nitro", "--engine", "OpenSSL"], ["benchmarks.nitro", "--engine", "AWS-LC"]],
+    "dcap": [["benchmarks.dcap", *_OPENSSL], ["benchmarks.dcap", *_AWSLC]],
+    "nitro": [["benchmarks.nitro", *_OPENSSL], ["benchmarks.nitro", *_AWSLC]],
     "startup": [["benchmarks.startup"]],
-    "memory": [["benchmarks.memory"]],
+    "memory": [["benchmarks.memory", *_OPENSSL]],
 }
 
 
