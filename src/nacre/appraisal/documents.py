@@ -15,7 +15,7 @@ from nacre.errors import ConfigurationError
 
 __all__ = ["Document", "read_bytes", "read_text"]
 
-_MAX_TEXT = 1 << 20
+_MAX_TEXT = 1 << 18
 # tomllib's work grows with the square of a dotted key's length; no honest line has this many dots.
 _MAX_DOTS = 256
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<field>.*?)`(?: - at `\$(?P<at>.*)`)?")
@@ -88,10 +88,18 @@ class Document(NamedTuple):
                 problem = f"more than {_MAX_DOTS} dots in line {number}"
                 raise ConfigurationError("config-syntax", what=what, file=file, actual=problem)
         try:
-            return cls(what, file, tomllib.loads(text))
-        except (ValueError, RecursionError) as error:
-            problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise ConfigurationError("config-syntax", what=what, file=file, actual=problem) from None
+            table = tomllib.loads(text)
+            # Has no integers beyond 64 bits, and neither has TOML; tomllib reads them of any length.
+            msgspec.msgpack.encode(table)
+        except RecursionError:
+            problem = "nested too deeply"
+        except OverflowError:
+            problem = "an integer beyond 64 bits"
+        except ValueError as error:
+            problem = str(error)
+        else:
+            return cls(what, file, table)
+        raise ConfigurationError("config-syntax", what=what, file=file, actual=problem)
 
     def key(self, name: str) -> str:
         """Return the dotted key of one of this table's members."""
