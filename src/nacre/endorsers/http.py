@@ -26,6 +26,7 @@ _PORTS = {"http": 80, "https": 443}
 _CHUNK = 1 << 16
 _OK = 200
 _MAX_URL = 4096
+_MAX_LABEL = 63
 _PRINTABLE = frozenset(map(chr, range(0x21, 0x7F)))
 _HOST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._:")
 
@@ -127,7 +128,7 @@ def target(url: str, *, unsafe_plain_http: bool = False) -> Target:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ConfigurationError("url-unusable", actual=url) from None
-    usable = parts.scheme in _PORTS and host and _HOST.issuperset(host) and parts.username is None
+    usable = parts.scheme in _PORTS and _is_host(host) and parts.username is None
     if not usable or port == 0:
         raise ConfigurationError("url-unusable", actual=url)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -310,6 +311,15 @@ class _Stream(io.RawIOBase):
         return self._connection.recv_into(buffer)
 
 
+def _is_host(host: str) -> bool:
+    # Labels that no name can have make the look-up raise what is no OSError.
+    labels = host.removesuffix(".").split(".")
+    return _HOST.issuperset(host) and all(0 < len(label) <= _MAX_LABEL for label in labels)
+
+
 def _is_loopback_address(host: str) -> bool:
     parts = host.split(".")
-    return len(parts) == 4 and parts[0] == "127" and all(part.isdigit() for part in parts)  # noqa: PLR2004
+    if len(parts) != 4 or parts[0] != "127":  # noqa: PLR2004
+        return False
+    # Anything else that looks like it is a name, which the network answers.
+    return all(part.isdigit() and part == str(int(part)) and int(part) < 256 for part in parts[1:])  # noqa: PLR2004

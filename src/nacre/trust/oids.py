@@ -30,11 +30,16 @@ CERTIFICATE_ISSUER: Final = bytes.fromhex("551d1d")  # 2.5.29.29
 ECDSA_SHA256: Final = bytes.fromhex("2a8648ce3d040302")  # 1.2.840.10045.4.3.2
 ECDSA_SHA384: Final = bytes.fromhex("2a8648ce3d040303")  # 1.2.840.10045.4.3.3
 
+# Longer ones are nobody's, and their numbers cost the square of their length to write.
+_LONGEST: Final = 64
+
 
 def dotted(oid: bytes) -> str:
-    """Write an identifier for people; content bytes that are no identifier come back as hex."""
+    """Write an identifier for people; content bytes that are no identifier come back as hex, cut short."""
     arcs = []
     value = 0
+    if len(oid) > _LONGEST:
+        return f"{oid[:_LONGEST].hex()}…"
     for byte in oid:
         value = value << 7 | byte & 0x7F
         if byte < 0x80:  # noqa: PLR2004 (the continuation bit)

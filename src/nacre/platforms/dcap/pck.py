@@ -57,6 +57,7 @@ _SVN_AT = 17
 _SHORT_SVNS = b"".join(
     [b"\x30\x10\x06\x0b" + SGX_EXTENSION + bytes([_TCB, number]) + b"\x02\x01\x00" for number in range(1, 17)]
 )
+_LONGEST_INTEGER = 8
 _SHORT = 0x80  # elements below this size have lengths of one byte
 _Value = tuple[int, int, int]  # tag, start and stop of the content
 
@@ -158,10 +159,14 @@ def _octets(data: bytes, fields: dict[int, _Value], number: int, size: int) -> b
 
 def _integer(data: bytes, fields: dict[int, _Value], number: int, limit: int, tag: int = der.INTEGER) -> int:
     _, start, stop = _field(fields, number, tag)
-    value = der.integer(data, start, stop)
-    if not 0 <= value <= limit:
+    # A number of kilobytes cannot even be written in an error.
+    value = der.integer(data, start, stop) if stop - start <= _LONGEST_INTEGER else None
+    if value is None or not 0 <= value <= limit:
         raise MalformedEvidence(
-            "document-member", path=f"SGX extension field {number}", expected=f"0 to {limit}", actual=value
+            "document-member",
+            path=f"SGX extension field {number}",
+            expected=f"0 to {limit}",
+            actual=f"{stop - start} bytes" if value is None else value,
         )
     return value
 
