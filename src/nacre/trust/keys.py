@@ -137,16 +137,13 @@ def raw_signature(raw: bytes, scheme: EcdsaScheme) -> bytes:
     size = scheme.size
     if len(raw) != 2 * size:
         raise MalformedEvidence("signature-size", expected=2 * size, actual=len(raw))
-    r, s = _integer(raw[:size]), _integer(raw[size:])
-    return b"\x30%c%b%b" % (len(r) + len(s), r, s)
-
-
-def _integer(value: bytes) -> bytes:
-    """Encode an unsigned big-endian number as a DER INTEGER of less than 128 bytes."""
-    digits = value.lstrip(b"\0")
-    if not digits or digits[0] > 0x7F:  # noqa: PLR2004 (the sign bit)
-        digits = b"\0" + digits
-    return b"\x02%c%b" % (len(digits), digits)
+    r, s = raw[:size].lstrip(b"\0"), raw[size:].lstrip(b"\0")
+    # A DER INTEGER is signed and not empty.
+    if not r or r[0] > 0x7F:  # noqa: PLR2004
+        r = b"\0" + r
+    if not s or s[0] > 0x7F:  # noqa: PLR2004
+        s = b"\0" + s
+    return b"\x30%c\x02%c%b\x02%c%b" % (len(r) + len(s) + 4, len(r), r, len(s), s)
 
 
 @functools.cache

@@ -36,23 +36,58 @@ _ECDSA_P256 = 2
 _INTEL_QE_VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 _TDX_BYTES = TEE_TDX.to_bytes(4, "little")
 _VERSIONS = (3, 4, 5)
-#: Version, attestation key type and TEE type, as they begin a quote that is verified here.
-_SUPPORTED = frozenset(
-    {
-        struct.pack("<HHI", version, _ECDSA_P256, tee)
-        for version, tee in ((3, TEE_SGX), (4, TEE_SGX), (4, TEE_TDX), (5, TEE_SGX), (5, TEE_TDX))
-    }
-)
 _BODY_DESCRIPTOR = struct.Struct("<HI")
-#: Signature, attestation key, then behind the QE report and its signature the length of the QE auth data.
-_AUTH_V3 = struct.Struct("<64s64s448xH")
-#: The same, with the header of the outer certification data before the QE report.
-_AUTH_V4 = struct.Struct("<64s64sHI448xH")
-_OUTER_END = 134  # behind signature, key and that header
+_KINDS = ((3, TEE_SGX), (4, TEE_SGX), (4, TEE_TDX), (5, TEE_SGX), (5, TEE_TDX))
+_OUTER_END = 134  # behind signature, attestation key and the header of the outer certification data
 #: From the QE report to the QE authentication data: the report, its signature, their length.
 QE_AUTH_OFFSET = 450
 CERT_HEADER = struct.Struct("<HI")
 _TEES = {TEE_SGX: "sgx", TEE_TDX: "tdx"}
+
+
+class _Front:
+    """All fixed fields that begin a quote, up to the length of the QE authentication data.
+
+    Header, in version 5 the body descriptor, report, length of the authentication data, signature,
+    attestation key, from version 4 the header of the outer certification data, then behind QE report and
+    its signature that length.
+    """
+
+    __slots__ = ("auth", "auth_offset", "body_offset", "body_type", "packed", "report")
+
+    def __init__(self, version: int, body_type: BodyType) -> None:
+        descriptor = _BODY_DESCRIPTOR.format[1:] if version == 5 else ""  # noqa: PLR2004
+        outer = "HI" if version > 3 else ""  # noqa: PLR2004
+        body = body_type.layout
+        self.body_type = body_type
+        self.packed = struct.Struct(
+            f"{HEADER.packed.format}{descriptor}{body.packed.format[1:]}I64s64s{outer}448xH"
+        )
+        self.body_offset = HEADER.size + struct.calcsize("<" + descriptor)
+        self.auth_offset = self.body_offset + body.size + 4
+        #: Positions in the unpacked values.
+        self.report = len(HEADER.fields) + len(descriptor)
+        self.auth = self.report + len(body.fields)
+
+
+def _fronts() -> dict[bytes, _Front]:
+    found = {}
+    for version, tee in _KINDS:
+        begins = struct.pack("<HHI", version, _ECDSA_P256, tee)
+        for body_type in BODY_TYPES.values():
+            if body_type.tee_type != tee:
+                continue
+            if version == 5:  # noqa: PLR2004
+                described = begins + _BODY_DESCRIPTOR.pack(body_type.number, body_type.layout.size)
+                found[described] = _Front(version, body_type)
+            else:
+                found.setdefault(begins, _Front(version, body_type))
+    return found
+
+
+#: How a quote that is verified here begins: version, attestation key type, TEE type, and in version 5 the
+#: body descriptor. Before version 5 the first report of a TEE is the only one.
+_FRONTS = _fronts()
 
 
 class CertType:
@@ -163,49 +198,44 @@ def parse_quote(data: bytes) -> Quote:
     """
     if len(data) > MAX_QUOTE_SIZE:
         raise _too_large("quote", MAX_QUOTE_SIZE, len(data))
+    front = _FRONTS.get(data[:8]) or _FRONTS.get(data[:8] + data[48:54])
+    if front is None or data[12:28] != _INTEL_QE_VENDOR:
+        raise _unsupported(data)
     reader = Reader(data, "quote")
-    header = QuoteHeader(*reader.unpack(HEADER.packed, "header"))
-    if data[:8] not in _SUPPORTED or header.qe_vendor_id != _INTEL_QE_VENDOR:
-        raise _unsupported(header)
-    body_type = _body_type(header, reader)
-    body_offset = reader.offset
-    values = reader.unpack(body_type.layout.sized, body_type.name)
-    report, auth_size = body_type.record(*values[:-1]), values[-1]
-    auth_offset = reader.offset
-    end = auth_offset + auth_size
-    auth = Reader(data, "authentication data", start=auth_offset, end=end)
-    if header.version == 3:  # noqa: PLR2004
-        signature, attestation_key, qe_auth_size = auth.unpack(_AUTH_V3, "QE report")
-    else:
-        signature, attestation_key, outer, size, qe_auth_size = auth.unpack(_AUTH_V4, "QE report")
-        if outer != CertType.QE_REPORT or size != auth_size - _OUTER_END:
-            raise _bad_outer(outer, size, auth_size - _OUTER_END)
-    qe_offset = auth.offset - QE_AUTH_OFFSET
+    values = reader.unpack(front.packed, f"header, {front.body_type.name}, signature and QE report")
+    auth_size, signature, attestation_key, *outer, qe_auth_size = values[front.auth :]
+    auth_offset = front.auth_offset
+    if outer and outer != [CertType.QE_REPORT, auth_size - _OUTER_END]:
+        raise _bad_outer(outer[0], outer[1], auth_size - _OUTER_END)
     if qe_auth_size > _MAX_QE_AUTH_SIZE:
         raise _too_large("QE authentication data", _MAX_QE_AUTH_SIZE, qe_auth_size)
-    auth.skip(qe_auth_size, "QE authentication data")
-    cert_type, cert_size = auth.unpack(CERT_HEADER, "certification data header")
+    reader.skip(qe_auth_size, "QE authentication data")
+    cert_type, cert_size = reader.unpack(CERT_HEADER, "certification data header")
     if cert_type not in CertType.SUPPORTED:
         expected = tuple(map(str, sorted(CertType.SUPPORTED)))
         raise UnsupportedEvidence("certification-data-type", actual=cert_type, expected=expected)
     if cert_size > _MAX_CERT_DATA_SIZE:
         raise _too_large("certification data", _MAX_CERT_DATA_SIZE, cert_size)
-    auth.skip(cert_size, "certification data")
-    auth.finish()
+    reader.skip(cert_size, "certification data")
+    end = reader.offset
+    if end != auth_offset + auth_size:
+        raise MalformedEvidence(
+            "length-mismatch", what="authentication data", expected=end - auth_offset, actual=auth_size
+        )
     if end != len(data) and any(data[end:]):
         raise MalformedEvidence("trailing-bytes", what="quote", actual=len(data) - end, offset=end)
     return Quote(
         data,
-        _TEES[header.tee_type],
-        header,
-        body_type,
-        report,
-        body_offset,
+        _TEES[front.body_type.tee_type],
+        QuoteHeader(*values[:7]),
+        front.body_type,
+        front.body_type.record(*values[front.report : front.auth]),
+        front.body_offset,
         auth_offset,
         end,
         signature,
         attestation_key,
-        qe_offset,
+        front.packed.size - QE_AUTH_OFFSET,
         qe_auth_size,
         cert_type,
         cert_size,
@@ -225,7 +255,10 @@ def parse_quote_of(data: bytes, platform: str) -> Quote:
     return quote
 
 
-def _unsupported(header: QuoteHeader) -> UnsupportedEvidence:
+def _unsupported(data: bytes) -> NacreError:
+    """Say why no quote that is verified here begins so."""
+    reader = Reader(data, "quote")
+    header = QuoteHeader(*reader.unpack(HEADER.packed, "header"))
     if header.version not in _VERSIONS:
         return UnsupportedEvidence("quote-version", actual=header.version, expected=("3", "4", "5"))
     if header.attestation_key_type != _ECDSA_P256:
@@ -234,21 +267,15 @@ def _unsupported(header: QuoteHeader) -> UnsupportedEvidence:
         )
     if header.qe_vendor_id != _INTEL_QE_VENDOR:
         return UnsupportedEvidence("qe-vendor", actual=header.qe_vendor_id, expected=_INTEL_QE_VENDOR)
-    return UnsupportedEvidence("tee-type", actual=f"{header.tee_type:#010x}", version=header.version)
-
-
-def _body_type(header: QuoteHeader, reader: Reader) -> BodyType:
-    if header.version < 5:  # noqa: PLR2004
-        return BODY_TYPES[1 if header.tee_type == TEE_SGX else 2]
+    if (header.version, header.tee_type) not in _KINDS:
+        return UnsupportedEvidence("tee-type", actual=f"{header.tee_type:#010x}", version=header.version)
     number, size = reader.unpack(_BODY_DESCRIPTOR, "body descriptor")
     body_type = BODY_TYPES.get(number)
     if body_type is None or body_type.tee_type != header.tee_type:
-        raise UnsupportedEvidence("quote-body-type", actual=number, tee=_TEES[header.tee_type])
-    if size != body_type.layout.size:
-        raise MalformedEvidence(
-            "length-mismatch", what=body_type.name, expected=body_type.layout.size, actual=size
-        )
-    return body_type
+        return UnsupportedEvidence("quote-body-type", actual=number, tee=_TEES[header.tee_type])
+    return MalformedEvidence(
+        "length-mismatch", what=body_type.name, expected=body_type.layout.size, actual=size
+    )
 
 
 def _bad_outer(kind: int, size: int, expected: int) -> NacreError:

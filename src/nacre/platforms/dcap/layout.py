@@ -103,18 +103,16 @@ class Layout:
 
     Attributes:
         packed: The compiled structure.
-        sized: The same, followed by a 32-bit length.
         size: Its size in bytes.
         fields: Name, offset and size of each field.
     """
 
-    __slots__ = ("fields", "packed", "size", "sized")
+    __slots__ = ("fields", "packed", "size")
 
     def __init__(self, record: type[msgspec.Struct], codes: str) -> None:
         """Give the first fields of ``record`` the struct codes, separated by blanks."""
         items = codes.split()
         self.packed = struct.Struct("<" + "".join(items))
-        self.sized = struct.Struct("<" + "".join(items) + "I")
         self.size = self.packed.size
         fields = []
         offset = 0
