@@ -54,10 +54,10 @@ _CONVERGED = {
 #: Status at launch to what comes of it with each status now, in the order of the first row.
 _RELAUNCHED = {
     "": (_U, _S, _C, _CS, _O, _OC, _R, _N),
-    _U: (_U, _U, _U, _U, _U, _U, _R, _N),
-    _S: (_S, _S, _S, _S, _S, _S, _R, _N),
-    _C: (_C, _C, _C, _C, _C, _C, _R, _N),
-    _CS: (_CS, _CS, _CS, _CS, _CS, _CS, _R, _N),
+    _U: (_U, _S, _C, _CS, _O, _OC, _R, _N),
+    _S: (_S, _S, _CS, _CS, _O, _OC, _R, _N),
+    _C: (_C, _CS, _C, _CS, _OC, _OC, _R, _N),
+    _CS: (_CS, _CS, _CS, _CS, _OC, _OC, _R, _N),
     _O: (_T, _T, _TC, _TC, _O, _O, _R, _N),
     _OC: (_TC, _TC, _TC, _TC, _OC, _OC, _R, _N),
     _R: (_R, _R, _R, _R, _R, _R, _R, _N),
@@ -249,10 +249,10 @@ def test_advisories_dates_and_numbers_of_all_levels_together() -> None:
     report = _report(world)
     assert report.advisories == ("INTEL-SA-1", "INTEL-SA-2", "INTEL-SA-3", "INTEL-SA-4")
     assert report.date == NOW - 60 * DAY
-    assert report.newest == NOW - 3 * DAY
+    assert report.outdated == NOW - 3 * DAY
     assert (report.number, report.identity.number) == (21, 20)
     assert _report(world.but(identity={"tcbLevels": []})).date is None
-    assert _report(world.but(info={"tcbLevels": [level(_O)]})).newest is None
+    assert _report(world.but(info={"tcbLevels": [level(_O)]})).outdated is None
 
 
 def test_shortfalls_name_component_and_updater() -> None:

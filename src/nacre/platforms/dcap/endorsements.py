@@ -7,7 +7,7 @@ Source: Intel PCS API v4; roles as in Intel's Quote Verification Library.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -34,7 +34,7 @@ __all__ = [
     "Collateral",
     "Dated",
     "Tee",
-    "read_below",
+    "read_below_anchor",
     "read_chain",
     "sources",
     "validity",
@@ -177,6 +177,42 @@ def read_below(data: bytes, root: Certificate) -> list[Certificate]:
         return read_chain(text[: -len(armour)])
     ders = pem.certificates(data)
     return [parse_certificate(der) for der in (ders[:-1] if ders[-1] == root.der else ders)]
+
+
+def read_below_anchor(
+    data: bytes, anchors: Sequence[Anchor]
+) -> tuple[Anchor, Certificate, list[Certificate]]:
+    """Read a PCK chain below the anchor that it ends in; a root that comes along has to *be* an anchor.
+
+    Raises:
+        MalformedEvidence: It is no chain of certificates.
+        VerificationError: ``root-not-trusted``.
+    """
+    chain: list[Certificate] = []
+    found: list[tuple[Anchor, Certificate, list[Certificate]]] = []
+    for anchor in anchors:
+        root = anchor_certificate(anchor)
+        chain = read_below(data, root)
+        if chain and chain[-1].issuer == root.subject and chain[-1].issuer != chain[-1].subject:
+            found.append((anchor, root, chain))
+    if len(found) > 1:
+        # Anchors of one name: neither their order in the policy nor what a memo knows may decide.
+        signed = [
+            (anchor, root, chain)
+            for anchor, root, chain in found
+            if anchor_key(P256_SHA256, root).holds(chain[-1].signature, chain[-1].tbs)
+        ]
+        found = signed or found
+    if found:
+        return found[0]
+    last = chain[-1] if chain else None
+    raise VerificationError(
+        "root-not-trusted",
+        check="dcap.pck-chain",
+        actual=last.digest if last else b"",
+        subject=last.common_name if last else "",
+        expected=tuple([anchor.name for anchor in anchors]),
+    )
 
 
 def verify_collateral(

@@ -26,7 +26,8 @@ class DcapPolicy(PlatformPolicy, frozen=True, kw_only=True, forbid_unknown_field
             ``["any"]`` for all but ``INTEL-DOC-10001``.
         reject_advisories: Ids that are never acceptable, whatever the status.
         min_tcb_evaluation_number: The oldest TCB recovery that may have been evaluated.
-        tcb_grace_days: Accept ``OutOfDate`` for this many days after the newest good level came out.
+        tcb_grace_days: Accept ``OutOfDate`` for this many days after whatever is old became so: platform,
+            TDX module and quoting enclave each by the first level that Intel published above theirs.
         unsafe_allow_debug: Accept a TEE whose owner can read its memory. Only for development.
         fmspcs: Processor models to accept, 6 bytes in hex; empty for all.
         platforms: PPIDs or platform instance ids to accept, 16 bytes in hex; empty for all.
@@ -92,8 +93,9 @@ def _judge_status(tcb: TcbReport, policy: DcapPolicy, at: int) -> Check:
         if status == TcbStatus.UP_TO_DATE:
             return _UP_TO_DATE
         return passed("dcap.tcb-status", "tcb-status-accepted", status=status, missing=Later(_missing, tcb))
-    grace_ends = (tcb.newest or 0) + policy.tcb_grace_days * _DAY
-    if status == TcbStatus.OUT_OF_DATE and tcb.newest and at <= grace_ends and policy.tcb_grace_days:
+    grace_ends = (tcb.outdated or 0) + policy.tcb_grace_days * _DAY
+    graced = status == TcbStatus.OUT_OF_DATE and tcb.outdated is not None and policy.tcb_grace_days > 0
+    if graced and at <= grace_ends:
         return passed(
             "dcap.tcb-status",
             "tcb-status-grace",

@@ -5,7 +5,7 @@ The rules are those of Intel's Quote Verification Library (``EvaluateTcb``, ``Td
 ``TDRelaunchCheck``, ``TcbLevelCheck``). A status is one of ten words, never a boolean.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -29,6 +29,7 @@ _CONFIGURATION_MISSING = {
     _S.CONFIGURATION_AND_SW_HARDENING,
     _S.OUT_OF_DATE_CONFIGURATION,
 }
+_HARDENING_MISSING = {_S.SW_HARDENING, _S.CONFIGURATION_AND_SW_HARDENING}
 _OLD = {_S.OUT_OF_DATE, _S.OUT_OF_DATE_CONFIGURATION}
 _RELAUNCH_HELPS = {_S.UP_TO_DATE, _S.SW_HARDENING, _S.CONFIGURATION, _S.CONFIGURATION_AND_SW_HARDENING}
 _HOPELESS = {_S.NOT_SUPPORTED, _S.REVOKED}
@@ -89,7 +90,8 @@ class TcbReport(msgspec.Struct, frozen=True):
         advisories: Sorted ids of every advisory of the levels that were met.
         date: The oldest date of those levels, Unix seconds; None if some level was not met.
         number: The ``tcbEvaluationDataNumber`` of TCB Info.
-        newest: The date of the newest platform level that is UpToDate, Unix seconds, for grace periods.
+        outdated: Since when something is OutOfDate, Unix seconds, for grace periods: the first date at which
+            Intel published a level above one that was met; None if nothing is, or none of them is UpToDate.
         svns: What was evaluated.
         info: Against which TCB Info.
         identity: Against which quoting enclave identity.
@@ -103,7 +105,7 @@ class TcbReport(msgspec.Struct, frozen=True):
     advisories: tuple[str, ...]
     date: int | None
     number: int
-    newest: int | None
+    outdated: int | None
     svns: Svns
     info: TcbInfo
     identity: EnclaveIdentity
@@ -118,6 +120,7 @@ class _Reached(msgspec.Struct, frozen=True):
     platform: str
     components: tuple[str, ...]
     levels: tuple[TcbLevel | SvnLevel | None, ...]
+    outdated: tuple[int | None, ...]
 
 
 def find_module(info: TcbInfo, tee_tcb_svn: bytes) -> ModuleIdentity | None:
@@ -134,7 +137,8 @@ def evaluate(info: TcbInfo, identity: EnclaveIdentity, svns: Svns) -> TcbReport:
     1. Platform level: the first whose SGX components, PCESVN and TDX components are all reached.
     2. TDX module level, if the module has a major version; quoting enclave level.
     3. Converge: a revoked component revokes, an old one makes the whole old.
-    4. TD 1.5: again with the SVNs that run now; if those are good, relaunching the TD is enough.
+    4. TD 1.5: again with the SVNs that run now; if those are good, relaunching the TD is enough, and if
+       those are worse than at launch, they count. (In Intel's library a good launch speaks for both.)
     """
     launch = _reach(info, identity, svns, svns.tdx)
     status = launch.status
@@ -148,6 +152,10 @@ def evaluate(info: TcbInfo, identity: EnclaveIdentity, svns: Svns) -> TcbReport:
         elif launch.status in _OLD and now.status in _RELAUNCH_HELPS:
             configure = {launch.status, now.status} & _CONFIGURATION_MISSING
             status = _S.RELAUNCH_CONFIGURATION if configure else _S.RELAUNCH
+        elif launch.status in _RELAUNCH_HELPS:
+            status = _worse(launch.status, now.status)
+            levels += now.levels if status != launch.status else ()
+    outdated = (*launch.outdated, *(now.outdated if now else ()))
     met = [level for level in levels if level is not None]
     return TcbReport(
         status,
@@ -158,7 +166,7 @@ def evaluate(info: TcbInfo, identity: EnclaveIdentity, svns: Svns) -> TcbReport:
         _advisories(met),
         _seconds(min([level.date for level in met])) if len(met) == len(levels) else None,
         info.number,
-        next((_seconds(level.date) for level in info.levels if level.status == _S.UP_TO_DATE), None),
+        _earliest(outdated),
         svns,
         info,
         identity,
@@ -177,7 +185,43 @@ def _reach(info: TcbInfo, identity: EnclaveIdentity, svns: Svns, tdx: bytes) -> 
     levels.append(enclave)
     statuses = [level.status if level else _S.NOT_SUPPORTED for level in levels]
     # (3)
-    return _Reached(_converge(statuses[0], statuses[1:]), statuses[0], tuple(statuses[1:]), tuple(levels))
+    status = _converge(statuses[0], statuses[1:])
+    outdated = _outdated(info, identity, tdx, levels) if status in _OLD else ()
+    return _Reached(status, statuses[0], tuple(statuses[1:]), tuple(levels), outdated)
+
+
+def _worse(launch: str, now: str) -> str:
+    """Join a status that is not old and one that may be: whatever either of them misses."""
+    both = {launch, now}
+    configure = bool(both & _CONFIGURATION_MISSING)
+    if now in _OLD:
+        return _S.OUT_OF_DATE_CONFIGURATION if configure else _S.OUT_OF_DATE
+    if both & _HARDENING_MISSING:
+        return _S.CONFIGURATION_AND_SW_HARDENING if configure else _S.SW_HARDENING
+    return _S.CONFIGURATION if configure else _S.UP_TO_DATE
+
+
+def _outdated(
+    info: TcbInfo, identity: EnclaveIdentity, tdx: bytes, met: Sequence[TcbLevel | SvnLevel | None]
+) -> tuple[int | None, ...]:
+    """Say of each level that was met and is old since when it is; None where no level above it is good."""
+    module = find_module(info, tdx) if tdx and tdx[1] else None
+    lists: list[Sequence[TcbLevel | SvnLevel]] = [info.levels, identity.levels]
+    if module:
+        lists.insert(1, module.levels)
+    since: list[int | None] = []
+    for levels, level in zip(lists, met, strict=True):
+        if level is not None and level.status in _OLD:
+            above = levels[: levels.index(level)]
+            good = any(better.status == _S.UP_TO_DATE for better in above)
+            later = [better.date for better in above if better.date > level.date]
+            since.append(_seconds(min(later, default=level.date)) if good else None)
+    return tuple(since)
+
+
+def _earliest(since: Sequence[int | None]) -> int | None:
+    known = [moment for moment in since if moment is not None]
+    return min(known) if known and len(known) == len(since) else None
 
 
 def _seconds(date: datetime) -> int:

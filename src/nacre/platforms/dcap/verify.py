@@ -4,7 +4,7 @@
 The algorithm is that of Intel's Quote Verification Library (``QuoteVerifier``, ``PckCertVerifier``,
 ``TCBInfoVerifier``, ``EnclaveIdentityVerifier``), with three additions: documents must already have
 been issued at the time of judgement, the second half of the quoting enclave's report data must be zero,
-and a TDX module that is revoked now counts as revoked even if the one at launch was not.
+and a TDX module that is revoked, or worse than the one at launch in another way, counts as it is now.
 
 Not proven here:
     A genuine SGX platform that is UpToDate and a genuine quote whose PCK certificate is revoked: none is
@@ -27,7 +27,7 @@ from nacre.platforms.dcap.endorsements import (
     Collateral,
     Dated,
     Tee,
-    read_below,
+    read_below_anchor,
     read_chain,
     validity,
     verify_collateral,
@@ -42,7 +42,7 @@ from nacre.trust.anchors import Anchor
 from nacre.trust.keys import P256_SHA256, raw_signature
 from nacre.trust.path import check_path
 from nacre.trust.signatures import Key, Signatures
-from nacre.trust.x509 import Certificate, anchor_certificate
+from nacre.trust.x509 import Certificate
 
 __all__ = ["Certified", "Verified", "make_claims", "verify_quote"]
 
@@ -241,7 +241,7 @@ def _pck(chain_pem: bytes, anchors: Sequence[Anchor], signatures: Signatures) ->
         known = signatures.recall(key + anchor.digest)
         if isinstance(known, _Pck) and known.pem == chain_pem and known.anchor.origin is anchor.origin:
             return known
-    anchor, root, chain = _below_anchor(chain_pem, anchors)
+    anchor, root, chain = read_below_anchor(chain_pem, anchors)
     if len(chain) != 2:  # noqa: PLR2004
         raise VerificationError(
             "chain-length", check="dcap.pck-chain", expected="PCK, its CA and the root", actual=len(chain)
@@ -274,26 +274,6 @@ def _pck(chain_pem: bytes, anchors: Sequence[Anchor], signatures: Signatures) ->
     )
     signatures.learn(key + anchor.digest, pck)
     return pck
-
-
-def _below_anchor(
-    chain_pem: bytes, anchors: Sequence[Anchor]
-) -> tuple[Anchor, Certificate, list[Certificate]]:
-    """Read a chain below the anchor that it ends in; a root that comes along has to *be* an anchor."""
-    chain: list[Certificate] = []
-    for anchor in anchors:
-        root = anchor_certificate(anchor)
-        chain = read_below(chain_pem, root)
-        if chain and chain[-1].issuer == root.subject and chain[-1].issuer != chain[-1].subject:
-            return anchor, root, chain
-    last = chain[-1] if chain else None
-    raise VerificationError(
-        "root-not-trusted",
-        check="dcap.pck-chain",
-        actual=last.digest if last else b"",
-        subject=last.common_name if last else "",
-        expected=tuple([anchor.name for anchor in anchors]),
-    )
 
 
 def _check_revocation(pck: _Pck, collateral: Collateral) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy lines for TDX, and holding a TD against them."""
 
-from nacre.checks import Check, failed, passed
+from nacre.checks import Check, failed, passed, skipped
 from nacre.errors import ConfigurationError
 from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.layout import TdReport
@@ -48,6 +48,7 @@ class TdxPolicy(DcapPolicy, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 _ATTRIBUTES = passed("tdx.attributes")
 _NO_SERVICE_TD = passed("tdx.service-td", "no-service-td")
+_NOT_SHOWN = skipped("tdx.service-td", "service-td-not-shown")
 
 
 def judge_td(claims: DcapClaims, policy: TdxPolicy, *, at: int) -> list[Check]:
@@ -57,7 +58,7 @@ def judge_td(claims: DcapClaims, policy: TdxPolicy, *, at: int) -> list[Check]:
     return [
         *judge_platform(claims, policy, at=at),
         _judge_attributes(report.td_attributes, policy),
-        _judge_service_td(report.mr_service_td, policy),
+        _judge_service_td(report, policy),
     ]
 
 
@@ -76,9 +77,12 @@ def _judge_attributes(attributes: bytes, policy: TdxPolicy) -> Check:
 _HARMLESS_BITS = sum(_BITS[name] for name in _HARMLESS)
 
 
-def _judge_service_td(measurement: bytes, policy: TdxPolicy) -> Check:
+def _judge_service_td(report: TdReport, policy: TdxPolicy) -> Check:
+    measurement = report.mr_service_td
     if not any(measurement):
-        return _NO_SERVICE_TD
+        # Only a service TD moves a TD elsewhere, and a report of TDX 1.0 has no field to name it.
+        migratable = int.from_bytes(report.td_attributes, "little") & _BITS["MIGRATABLE"]
+        return _NOT_SHOWN if migratable and not measurement else _NO_SERVICE_TD
     if measurement.hex() in policy.service_tds:
         return passed("tdx.service-td", actual=measurement)
     return failed("tdx.service-td", "service-td-refused", actual=measurement, expected=policy.service_tds)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an attack on this verifier of SGX and TDX found, each with the verdict that it must not give."""
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from tests.platforms.dcap.judging import found, judge, refusal
+from tests.platforms.dcap.pki import (
+    DAY,
+    NOW,
+    QE_SVN,
+    SVNS,
+    TDX_SVNS,
+    Json,
+    Spec,
+    World,
+    certificate,
+    der,
+    extension_fields,
+    level,
+    module,
+    pair,
+    svn_level,
+)
+
+from nacre.appraisal.report import to_json
+from nacre.appraisal.verdict import Verdict
+from nacre.checks import Status
+from nacre.trust.anchors import private_anchor
+from nacre.trust.memo import Memo
+
+_NAME = "Intel SGX Root CA"
+_OTHER = Spec(_NAME, path_length=1, serial=21, key="other-root")
+_OLD = (NOW - 900 * DAY, NOW - 1900 * DAY)
+
+
+# ── Anchors ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_neither_order_nor_memo_chooses_between_roots_of_one_name() -> None:
+    """The first root by name was taken; with a memo that knew the chain, the right one."""
+    world = World(chains={"pck_chain": ("pck", "pck-ca")})
+    other = private_anchor(certificate("other", _OTHER, _NAME, "other-root").public_bytes(Encoding.DER))
+    memo = Memo()
+    assert judge(world, memo=memo).verdict is Verdict.VERIFIED
+    for anchors in ((world.anchor, other), (other, world.anchor)):
+        assert judge(world, anchors=anchors).verdict is Verdict.VERIFIED
+        assert judge(world, anchors=anchors, memo=memo).verdict is Verdict.VERIFIED
+    assert refusal(world, anchors=(other,)) == "dcap.pck-chain: signature-invalid"
+    assert refusal(world, anchors=(other, other), memo=memo) == "dcap.pck-chain: signature-invalid"
+
+
+# ── Grace ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _graced(world: World) -> str:
+    return refusal(world, section={"tcb_grace_days": 30})
+
+
+def test_a_new_level_gives_no_grace_to_what_was_old_before() -> None:
+    """Each new TCB recovery made platforms acceptable again that had been refused for years."""
+    levels = [
+        level(sgx=(9, *SVNS[1:]), date=NOW - 5 * DAY),
+        level("OutOfDate", sgx=(7, *SVNS[1:]), date=_OLD[0]),
+        level("OutOfDate", date=_OLD[1]),
+    ]
+    assert _graced(World(info={"tcbLevels": levels})) == "dcap.tcb-status: tcb-status-refused"
+    one_behind = World(info={"tcbLevels": [levels[0], level("OutOfDate", date=_OLD[0])]})
+    assert judge(one_behind, section={"tcb_grace_days": 30}).verdict is Verdict.VERIFIED
+
+
+def _behind(make: str) -> tuple[Json, Json]:
+    """Return an old level that was outdated long ago, in TCB Info or in the identity."""
+    svn = TDX_SVNS[0] if make == "module" else QE_SVN
+    levels = [svn_level(svn + 1, date=_OLD[0]), svn_level(svn, "OutOfDate", date=_OLD[1])]
+    info: Json = {"tcbLevels": [level(date=NOW - 5 * DAY)]}
+    if make == "module":
+        return info | {"tdxModuleIdentities": [module(levels=levels)]}, {}
+    return info, {"tcbLevels": levels}
+
+
+@pytest.mark.parametrize("make", ["module", "enclave"])
+def test_a_new_platform_level_gives_no_grace_to_module_and_quoting_enclave(make: str) -> None:
+    """The platform was up to date since five days, so what beside it was old for years had grace."""
+    info, identity = _behind(make)
+    assert _graced(World(info=info, identity=identity)) == "dcap.tcb-status: tcb-status-refused"
+    young = judge(World(info=info, identity=identity), section={"tcb_grace_days": 900})
+    assert young.verdict is Verdict.VERIFIED
+
+
+# ── What runs now ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("now", ["OutOfDate", "Revoked"])
+def test_a_good_launch_does_not_speak_for_an_older_module_that_runs_now(now: str) -> None:
+    """Intel's library lets a good launch stand, whatever replaced the module since."""
+    levels = [svn_level(5), svn_level(2, now, advisories=("INTEL-SA-00002",))]
+    world = World(
+        version=5,
+        report={"tee_tcb_svn2": bytes((2, *TDX_SVNS[1:]))},
+        info={"tdxModuleIdentities": [module(levels=levels)]},
+    )
+    result = judge(world)
+    assert result.verdict is Verdict.REJECTED
+    assert found(result, "dcap.tcb-status").actual == now
+    if now == "OutOfDate":
+        accepted = judge(world, section={"accept_tcb_status": (now,)})
+        assert found(accepted, "dcap.advisories").actual == ("INTEL-SA-00002",)
+
+
+# ── Service TDs ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_report_without_the_field_does_not_hide_a_service_td() -> None:
+    """A host can ask for a quote of version 4, which has no field for whoever may migrate the TD."""
+    migratable = {"td_attributes": (1 << 28 | 1 << 29).to_bytes(8, "little")}
+    section = {"td_attributes": ("SEPT_VE_DISABLE", "MIGRATABLE"), "service_tds": ("aa" * 48,)}
+    shown = World(version=5, report={**migratable, "mr_service_td": b"\xbb" * 48})
+    assert refusal(shown, section=section) == "tdx.service-td: service-td-refused"
+    hidden = judge(World(version=4, report=migratable), section=section)
+    assert hidden.verdict is Verdict.INCOMPLETE
+    assert found(hidden, "tdx.service-td").status is Status.SKIPPED
+
+
+# ── Numbers ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_number_of_kilobytes_is_an_outcome() -> None:
+    """Nobody's signature is needed for it, and Python refuses to write it in decimal."""
+    fields = extension_fields() | {5: pair((5,), der(0x0A, b"\x01" * 4000))}
+    result = judge(World(fields=fields))
+    assert result.verdict is Verdict.REJECTED
+    assert found(result, "dcap.pck-chain").actual == "4000 bytes"
+    assert to_json(result)
