@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What takes hours, with a summary to commit: ``RESULTS.md`` beside this file.
+
+``make soak`` runs every test that is marked so, wherever it stands. What each of them found is kept in the
+user's cache from one run to the next, so a run may be interrupted and taken up again, or done in parts:
+``NACRE_SOAK_MINUTES=60 .venv/bin/pytest -m soak tests/soak -k x509``. The summary shows the last outcome of
+each test.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.fuzz.harness import cache_folder
+
+_RESULTS = Path(__file__).with_name("RESULTS.md")
+_DEFAULT_MINUTES = 10.0
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    """The last outcome of one test.
+
+    Attributes:
+        outcome: ``passed``, ``failed`` or ``skipped``.
+        day: When, ISO 8601.
+        seconds: How long it took.
+        found: What it has to say, name to value.
+    """
+
+    outcome: str
+    day: str
+    seconds: float
+    found: dict[str, str]
+
+
+_outcomes: dict[str, _Outcome] = {}
+
+
+@pytest.fixture(scope="session")
+def minutes() -> float:
+    """How long each target is fuzzed."""
+    return float(os.environ.get("NACRE_SOAK_MINUTES", _DEFAULT_MINUTES))
+
+
+@pytest.hookimpl
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note what a test marked ``soak`` came to."""
+    decisive = report.when == "call" or report.outcome != "passed"
+    if "soak" in report.keywords and decisive:
+        found = {name: str(value) for name, value in report.user_properties}
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        _outcomes[report.nodeid] = _Outcome(report.outcome, day, report.duration, found)
+
+
+@pytest.hookimpl
+def pytest_sessionfinish() -> None:
+    """Add to what earlier runs found, and write it down."""
+    if not _outcomes:
+        return
+    state = cache_folder().parent / "soak.json"
+    known: dict[str, _Outcome] = {}
+    if state.exists():
+        known = msgspec.json.decode(state.read_bytes(), type=dict[str, _Outcome])
+    known |= _outcomes
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.write_bytes(msgspec.json.encode(known, order="sorted"))
+    _RESULTS.write_text("\n".join(_lines(known)) + "\n")
+
+
+def _lines(known: dict[str, _Outcome]) -> Iterator[str]:
+    yield from (
+        "# Soak",
+        "",
+        "Written by `make soak`: the last outcome of each test that takes too long for every change.",
+        "",
+        "| test | outcome | on | took | found |",
+        "| --- | --- | --- | ---: | --- |",
+    )
+    for name, last in sorted(known.items()):
+        found = ", ".join(f"{key}: {value}" for key, value in last.found.items())
+        test = name.removeprefix("tests/").replace(".py::", ": ")
+        yield f"| {test} | {last.outcome} | {last.day} | {_span(last.seconds)} | {found} |"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
