@@ -15,7 +15,17 @@ import msgspec
 
 from nacre.checks import Check, Status
 
-__all__ = ["CheckText", "Reason", "check_text", "checks", "explain", "reason", "reasons", "render"]
+__all__ = [
+    "CheckText",
+    "Reason",
+    "check_text",
+    "checks",
+    "explain",
+    "printable",
+    "reason",
+    "reasons",
+    "render",
+]
 
 
 class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,8 +106,18 @@ class _Words(string.Formatter):
         if isinstance(value, bytes):
             return value.hex() if value else "(empty)"
         if isinstance(value, tuple):
-            return ", ".join(str(item) for item in value) or "(none)"
-        return str(value)
+            return ", ".join(printable(str(item)) for item in value) or "(none)"
+        return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Make text harmless: no escape sequences, no line breaks, nothing invisible.
+
+    Evidence and servers choose some of the values that errors name, and errors end up in terminals and logs.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
 def _time(seconds: int) -> str:

@@ -57,7 +57,7 @@ def run(directory: Path, *, as_json: bool) -> int:
             unsupported=report.count("unsupported"),
             outcomes=report.outcomes,
         )
-        terminal.out([msgspec.json.encode(summary).decode()])
+        terminal.json(msgspec.json.encode(summary))
     else:
         terminal.out(_lines(report, terminal.style(sys.stdout)))
     return Exit.ACCEPTED if report.agrees else Exit.REJECTED

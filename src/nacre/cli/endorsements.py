@@ -113,7 +113,7 @@ def _create(path: Path, data: bytes) -> None:
 def _list(documents: Endorsements, title: str, *, as_json: bool) -> None:
     described = list(_described(documents))
     if as_json:
-        terminal.out([msgspec.json.encode(described).decode()])
+        terminal.json(msgspec.json.encode(described))
         return
     style = terminal.style(sys.stdout)
     terminal.out(_lines(described, title, style))

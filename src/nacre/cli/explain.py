@@ -75,7 +75,7 @@ def command(code: str | None, *, as_json: bool) -> None:
         [every[code]] if code is not None else sorted(every.values(), key=lambda one: (one.kind, one.code))
     )
     if as_json:
-        terminal.out([msgspec.json.encode(chosen[0] if code is not None else chosen).decode()])
+        terminal.json(msgspec.json.encode(chosen[0] if code is not None else chosen))
         return
     style, columns = terminal.style(sys.stdout), terminal.width(sys.stdout)
     if code is not None:

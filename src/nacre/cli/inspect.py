@@ -56,7 +56,7 @@ def command(file: str, *, as_json: bool) -> int:
         fields=tuple(platform.views(evidence)),
     )
     if as_json:
-        terminal.out([msgspec.json.encode(found).decode()])
+        terminal.json(msgspec.json.encode(found))
     else:
         terminal.out(_lines(found, terminal.style(sys.stdout), terminal.width(sys.stdout)))
     return Exit.ACCEPTED if error is None else exit_of(error)

@@ -93,7 +93,7 @@ def init(file: str, *, names: Sequence[str], as_json: bool) -> None:
     except OSError as error:
         raise ConfigurationError("file-unwritable", path=file, actual=error.strerror or "?") from None
     if as_json:
-        terminal.out([msgspec.json.encode({"written": file, "platforms": chosen}).decode()])
+        terminal.json(msgspec.json.encode({"written": file, "platforms": chosen}))
     else:
         terminal.note([f"wrote {file}: fill in the registers of your image, then: nacre policy check {file}"])
 
@@ -135,7 +135,7 @@ def check(file: str, *, as_json: bool) -> None:
         given_up=tuple(_given_up(policy)),
     )
     if as_json:
-        terminal.out([msgspec.json.encode(found).decode()])
+        terminal.json(msgspec.json.encode(found))
     else:
         terminal.out(_lines(found, terminal.style(sys.stdout)))
 

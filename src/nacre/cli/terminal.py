@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
-__all__ = ["Style", "clean", "note", "out", "style", "width", "wrap"]
+from nacre.reasons import printable
+
+__all__ = ["Style", "clean", "json", "note", "out", "style", "width", "wrap"]
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _LEAST_WIDTH, _MOST_WIDTH = 60, 112
@@ -50,9 +52,7 @@ def width(stream: TextIO) -> int:
 
 def clean(text: str) -> str:
     """Make text from evidence harmless: no escape sequences, no line breaks, nothing invisible."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+    return printable(text)
 
 
 def wrap(text: str, columns: int) -> Iterator[str]:
@@ -72,6 +72,22 @@ def wrap(text: str, columns: int) -> Iterator[str]:
                 rest = rest[columns:]
     if line:
         yield line
+
+
+def json(encoded: bytes) -> None:
+    """Write JSON to stdout; what a terminal might obey is escaped, which changes nothing for a parser.
+
+    JSON lets every character from U+007F on stand in a string as it is.
+    """
+    lines = encoded.decode().split("\n")
+    _write(sys.stdout, ["".join(map(_escaped, line)) if not line.isprintable() else line for line in lines])
+
+
+def _escaped(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    units = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def out(lines: Iterable[str]) -> None:

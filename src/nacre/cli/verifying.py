@@ -177,10 +177,10 @@ def _write_json(result: Result, why: "WhyNot | None") -> None:
     from nacre.appraisal.report import report, to_json  # noqa: PLC0415 (each start loads only what it uses)
 
     if why is None:
-        terminal.out([to_json(result).decode()])
+        terminal.json(to_json(result))
         return
     whole = msgspec.to_builtins(report(result)) | {"why_not": msgspec.to_builtins(why)}
-    terminal.out([msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()])
+    terminal.json(msgspec.json.format(msgspec.json.encode(whole), indent=2))
 
 
 def _ear(result: Result, key_file: str) -> str:

@@ -50,7 +50,7 @@ def command(*, as_json: bool) -> None:
     """Show the version of nacre, of the crypto engine below it, and how far it was audited."""
     found = _versions()
     if as_json:
-        terminal.out([msgspec.json.encode(found).decode()])
+        terminal.json(msgspec.json.encode(found))
         return
     terminal.out(
         (
