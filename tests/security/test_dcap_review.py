@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an attack on this verifier of SGX and TDX found, each with the verdict that it must not give."""
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.platforms.dcap.judging import found, judge, refusal
@@ -25,6 +26,7 @@ from tests.platforms.dcap.pki import (
 from nacre.appraisal.report import to_json
 from nacre.appraisal.verdict import Verdict
 from nacre.checks import Status
+from nacre.platforms.base import Endorsements
 from nacre.trust.anchors import private_anchor
 from nacre.trust.memo import Memo
 
@@ -47,6 +49,27 @@ def test_neither_order_nor_memo_chooses_between_roots_of_one_name() -> None:
         assert judge(world, anchors=anchors, memo=memo).verdict is Verdict.VERIFIED
     assert refusal(world, anchors=(other,)) == "dcap.pck-chain: signature-invalid"
     assert refusal(world, anchors=(other, other), memo=memo) == "dcap.pck-chain: signature-invalid"
+
+
+# ── Memo ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_documents_that_change_in_place_are_other_documents() -> None:
+    """Their digest was taken once, so a memo went on to vouch for a list without the revoked one."""
+    world, memo = World(), Memo()
+    documents = dict(world.endorsements.documents)
+    endorsements = Endorsements(documents)
+    assert judge(world, endorsements=endorsements, memo=memo).verdict is Verdict.VERIFIED
+    revoked = {"pck_crl": {"revoked": (world.spec("pck").serial,)}}
+    documents["pck_crl"] = world.but(crls=revoked).endorsements.documents["pck_crl"]
+    # The object keeps what it was made of, with a memo and without.
+    assert endorsements.documents != documents
+    for recalled in (memo, None):
+        assert judge(world, endorsements=endorsements, memo=recalled).verdict is Verdict.VERIFIED
+    changed = msgspec.structs.replace(endorsements, documents=documents)
+    for recalled in (memo, None):
+        said = refusal(world, endorsements=changed, memo=recalled)
+        assert said == "revocation: certificate-revoked"
 
 
 # ── Grace ────────────────────────────────────────────────────────────────────────────────────────────

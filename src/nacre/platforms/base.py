@@ -52,6 +52,12 @@ class Endorsements(msgspec.Struct, frozen=True):
     documents: Mapping[str, bytes]
     parsed: dict[str, object] = msgspec.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Keep the documents as they are now: whoever goes on with his own mapping changes nothing here."""
+        msgspec.structs.force_setattr(self, "documents", dict(self.documents))
+        # What was made of other documents (``msgspec.structs.replace``) says nothing about these.
+        msgspec.structs.force_setattr(self, "parsed", {})
+
     def get(self, role: str) -> bytes | None:
         """Return the document of a role, if there is one."""
         return self.documents.get(role)
