@@ -115,7 +115,7 @@ def test_a_new_platform_level_gives_no_grace_to_module_and_quoting_enclave(make:
 
 @pytest.mark.parametrize("now", ["OutOfDate", "Revoked"])
 def test_a_good_launch_does_not_speak_for_an_older_module_that_runs_now(now: str) -> None:
-    """Intel's library lets a good launch stand, whatever replaced the module since."""
+    """Intel's library lets a good launch stand, whatever replaced the module since; so does the status."""
     levels = [svn_level(5), svn_level(2, now, advisories=("INTEL-SA-00002",))]
     world = World(
         version=5,
@@ -124,10 +124,16 @@ def test_a_good_launch_does_not_speak_for_an_older_module_that_runs_now(now: str
     )
     result = judge(world)
     assert result.verdict is Verdict.REJECTED
-    assert found(result, "dcap.tcb-status").actual == now
+    assert found(result, "dcap.tcb-status").status is Status.PASS
+    assert found(result, "tdx.tcb-now").actual == now
+    ignored = judge(world, section={"unsafe_ignore_current_tcb": True})
+    assert found(ignored, "tdx.tcb-now").status is Status.WARN
     if now == "OutOfDate":
-        accepted = judge(world, section={"accept_tcb_status": (now,)})
-        assert found(accepted, "dcap.advisories").actual == ("INTEL-SA-00002",)
+        statuses = ("UpToDate", now)
+        accepted = judge(world, section={"accept_tcb_status": statuses})
+        assert found(accepted, "tdx.tcb-now").context["advisories"] == ("INTEL-SA-00002",)
+        lived_with = {"accept_tcb_status": statuses, "accept_advisories": ("INTEL-SA-00002",)}
+        assert judge(world, section=lived_with).verdict is Verdict.VERIFIED
 
 
 # ── Service TDs ──────────────────────────────────────────────────────────────────────────────────────
@@ -142,6 +148,17 @@ def test_a_report_without_the_field_does_not_hide_a_service_td() -> None:
     hidden = judge(World(version=4, report=migratable), section=section)
     assert hidden.verdict is Verdict.INCOMPLETE
     assert found(hidden, "tdx.service-td").status is Status.SKIPPED
+
+
+# ── Mode ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_measured_code_does_not_run_in_another_mode() -> None:
+    """MRENCLAVE covers no attributes: a host signs the pages anew and starts them in 32-bit mode."""
+    world = World(tee="sgx", version=3, report={"attributes": b"\x01" + bytes(15)})
+    assert refusal(world) == "sgx.mode: sgx-mode-32"
+    assert judge(world, section={"allow_32_bit": True}).verdict is Verdict.VERIFIED
+    assert judge(World(tee="sgx", version=3)).verdict is Verdict.VERIFIED
 
 
 # ── Numbers ──────────────────────────────────────────────────────────────────────────────────────────

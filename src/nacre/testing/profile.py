@@ -58,7 +58,9 @@ def _section(case: Case) -> Iterator[str]:
     if case.platform in ("sgx", "tdx"):
         statuses = sorted(TcbStatus.ALL - _JUDGED_ELSEWHERE)
         yield f"accept_tcb_status = {_list(statuses)}"
-        yield 'accept_advisories = ["any"]'
+        yield 'accept_advisories = ["any", "INTEL-DOC-10001"]'
+        if case.platform == "tdx":
+            yield "unsafe_ignore_current_tcb = true"
     else:
         # The oracle's instances are made up where its evidence is.
         yield "check_instance_pcr = false"

@@ -54,14 +54,14 @@ _CONVERGED = {
 #: Status at launch to what comes of it with each status now, in the order of the first row.
 _RELAUNCHED = {
     "": (_U, _S, _C, _CS, _O, _OC, _R, _N),
-    _U: (_U, _S, _C, _CS, _O, _OC, _R, _N),
-    _S: (_S, _S, _CS, _CS, _O, _OC, _R, _N),
-    _C: (_C, _CS, _C, _CS, _OC, _OC, _R, _N),
-    _CS: (_CS, _CS, _CS, _CS, _OC, _OC, _R, _N),
-    _O: (_T, _T, _TC, _TC, _O, _O, _R, _N),
-    _OC: (_TC, _TC, _TC, _TC, _OC, _OC, _R, _N),
+    _U: (_U, _U, _U, _U, _U, _U, _U, _N),
+    _S: (_S, _S, _S, _S, _S, _S, _S, _N),
+    _C: (_C, _C, _C, _C, _C, _C, _C, _N),
+    _CS: (_CS, _CS, _CS, _CS, _CS, _CS, _CS, _N),
+    _O: (_T, _T, _TC, _TC, _O, _O, _O, _N),
+    _OC: (_TC, _TC, _TC, _TC, _OC, _OC, _OC, _N),
     _R: (_R, _R, _R, _R, _R, _R, _R, _N),
-    _N: (_N, _N, _N, _N, _N, _N, _R, _N),
+    _N: (_N, _N, _N, _N, _N, _N, _N, _N),
 }
 
 

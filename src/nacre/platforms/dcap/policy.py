@@ -8,7 +8,7 @@ from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.tcb import TcbReport
 from nacre.platforms.dcap.tcb_info import TcbStatus
 
-__all__ = ["DcapPolicy", "judge_platform"]
+__all__ = ["DcapPolicy", "judge_platform", "refused_advisories"]
 
 _DAY = 86400
 _NEVER_ACCEPTABLE = frozenset({TcbStatus.REVOKED, TcbStatus.NOT_SUPPORTED})
@@ -125,18 +125,21 @@ def _judge_advisories(tcb: TcbReport, policy: DcapPolicy) -> Check:
     advisories = tcb.advisories
     if not advisories:
         return _NO_ADVISORIES
-    refused = set(policy.reject_advisories)
-    if _END_OF_SERVICE not in policy.accept_advisories:
-        refused.add(_END_OF_SERVICE)
-    bad = [advisory for advisory in advisories if advisory in refused]
-    if tcb.status != TcbStatus.UP_TO_DATE and _ANY not in policy.accept_advisories:
-        accepted = policy.accept_advisories
-        bad += [advisory for advisory in advisories if advisory not in accepted and advisory not in bad]
+    bad = refused_advisories(tcb.status, advisories, policy)
     if bad:
-        return failed(
-            "dcap.advisories", "advisories-refused", actual=tuple(bad), expected=policy.accept_advisories
-        )
+        return failed("dcap.advisories", "advisories-refused", actual=bad, expected=policy.accept_advisories)
     return passed("dcap.advisories", "advisories-accepted", advisories=advisories)
+
+
+def refused_advisories(status: str, advisories: tuple[str, ...], policy: DcapPolicy) -> tuple[str, ...]:
+    """Return the advisories of a status that the policy does not live with."""
+    refused = set(policy.reject_advisories)
+    accepted = policy.accept_advisories
+    if _END_OF_SERVICE not in accepted:
+        refused.add(_END_OF_SERVICE)
+    if status != TcbStatus.UP_TO_DATE and _ANY not in accepted:
+        refused.update(advisory for advisory in advisories if advisory not in accepted)
+    return tuple([advisory for advisory in advisories if advisory in refused])
 
 
 def _judge_number(tcb: TcbReport, policy: DcapPolicy) -> Check:

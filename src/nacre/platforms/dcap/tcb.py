@@ -29,10 +29,8 @@ _CONFIGURATION_MISSING = {
     _S.CONFIGURATION_AND_SW_HARDENING,
     _S.OUT_OF_DATE_CONFIGURATION,
 }
-_HARDENING_MISSING = {_S.SW_HARDENING, _S.CONFIGURATION_AND_SW_HARDENING}
 _OLD = {_S.OUT_OF_DATE, _S.OUT_OF_DATE_CONFIGURATION}
 _RELAUNCH_HELPS = {_S.UP_TO_DATE, _S.SW_HARDENING, _S.CONFIGURATION, _S.CONFIGURATION_AND_SW_HARDENING}
-_HOPELESS = {_S.NOT_SUPPORTED, _S.REVOKED}
 _OUT_OF_DATE = {
     _S.UP_TO_DATE: _S.OUT_OF_DATE,
     _S.SW_HARDENING: _S.OUT_OF_DATE,
@@ -87,6 +85,7 @@ class TcbReport(msgspec.Struct, frozen=True):
         components: The statuses of TDX module (TDX with a versioned module only) and quoting enclave.
         launch: For TD 1.5 reports, the converged status with the SVNs at launch.
         current: For TD 1.5 reports, the same with the SVNs that run now.
+        current_advisories: For TD 1.5 reports, the advisories of the levels that those meet.
         advisories: Sorted ids of every advisory of the levels that were met.
         date: The oldest date of those levels, Unix seconds; None if some level was not met.
         number: The ``tcbEvaluationDataNumber`` of TCB Info.
@@ -102,6 +101,7 @@ class TcbReport(msgspec.Struct, frozen=True):
     components: tuple[str, ...]
     launch: str | None
     current: str | None
+    current_advisories: tuple[str, ...]
     advisories: tuple[str, ...]
     date: int | None
     number: int
@@ -137,8 +137,9 @@ def evaluate(info: TcbInfo, identity: EnclaveIdentity, svns: Svns) -> TcbReport:
     1. Platform level: the first whose SGX components, PCESVN and TDX components are all reached.
     2. TDX module level, if the module has a major version; quoting enclave level.
     3. Converge: a revoked component revokes, an old one makes the whole old.
-    4. TD 1.5: again with the SVNs that run now; if those are good, relaunching the TD is enough, and if
-       those are worse than at launch, they count. (In Intel's library a good launch speaks for both.)
+    4. TD 1.5: again with the SVNs that run now; if those are good, relaunching the TD is enough. If they
+       are worse than at launch, the status is still that of the launch, as in Intel's library; ``current``
+       tells, and the policy of TDX refuses it.
     """
     launch = _reach(info, identity, svns, svns.tdx)
     status = launch.status
@@ -147,14 +148,11 @@ def evaluate(info: TcbInfo, identity: EnclaveIdentity, svns: Svns) -> TcbReport:
     if svns.tdx_now:
         # (4)
         now = _reach(info, identity, svns, svns.tdx_now) if svns.tdx_now != svns.tdx else launch
-        if now.status in _HOPELESS:
+        if now.status == _S.NOT_SUPPORTED:
             status = now.status
         elif launch.status in _OLD and now.status in _RELAUNCH_HELPS:
             configure = {launch.status, now.status} & _CONFIGURATION_MISSING
             status = _S.RELAUNCH_CONFIGURATION if configure else _S.RELAUNCH
-        elif launch.status in _RELAUNCH_HELPS:
-            status = _worse(launch.status, now.status)
-            levels += now.levels if status != launch.status else ()
     outdated = (*launch.outdated, *(now.outdated if now else ()))
     met = [level for level in levels if level is not None]
     return TcbReport(
@@ -163,6 +161,7 @@ def evaluate(info: TcbInfo, identity: EnclaveIdentity, svns: Svns) -> TcbReport:
         launch.components,
         launch.status if now else None,
         now.status if now else None,
+        _advisories([level for level in now.levels if level]) if now else (),
         _advisories(met),
         _seconds(min([level.date for level in met])) if len(met) == len(levels) else None,
         info.number,
@@ -188,17 +187,6 @@ def _reach(info: TcbInfo, identity: EnclaveIdentity, svns: Svns, tdx: bytes) -> 
     status = _converge(statuses[0], statuses[1:])
     outdated = _outdated(info, identity, tdx, levels) if status in _OLD else ()
     return _Reached(status, statuses[0], tuple(statuses[1:]), tuple(levels), outdated)
-
-
-def _worse(launch: str, now: str) -> str:
-    """Join a status that is not old and one that may be: whatever either of them misses."""
-    both = {launch, now}
-    configure = bool(both & _CONFIGURATION_MISSING)
-    if now in _OLD:
-        return _S.OUT_OF_DATE_CONFIGURATION if configure else _S.OUT_OF_DATE
-    if both & _HARDENING_MISSING:
-        return _S.CONFIGURATION_AND_SW_HARDENING if configure else _S.SW_HARDENING
-    return _S.CONFIGURATION if configure else _S.UP_TO_DATE
 
 
 def _outdated(

@@ -4,7 +4,7 @@
 The algorithm is that of Intel's Quote Verification Library (``QuoteVerifier``, ``PckCertVerifier``,
 ``TCBInfoVerifier``, ``EnclaveIdentityVerifier``), with three additions: documents must already have
 been issued at the time of judgement, the second half of the quoting enclave's report data must be zero,
-and a TDX module that is revoked, or worse than the one at launch in another way, counts as it is now.
+and what runs now is judged beside what ran at launch (by the policy of TDX).
 
 Not proven here:
     A genuine SGX platform that is UpToDate and a genuine quote whose PCK certificate is revoked: none is

@@ -36,7 +36,13 @@ class TdxPlatform(DcapPlatform):
         Register("mrownerconfig", _HASH, "optional"),
         Register("mrseam", _HASH, "optional"),
     )
-    required: ClassVar[tuple[str, ...]] = (*REQUIRED, "tdx.module", "tdx.attributes", "tdx.service-td")
+    required: ClassVar[tuple[str, ...]] = (
+        *REQUIRED,
+        "tdx.module",
+        "tdx.attributes",
+        "tdx.service-td",
+        "tdx.tcb-now",
+    )
     policy: ClassVar[type[PlatformPolicy]] = TdxPolicy
     _tee = TDX
     detect = staticmethod(looks_like)

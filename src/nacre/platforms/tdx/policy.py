@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy lines for TDX, and holding a TD against them."""
 
-from nacre.checks import Check, failed, passed, skipped
+from nacre.checks import Check, Status, failed, passed, skipped, warned
 from nacre.errors import ConfigurationError
 from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.layout import TdReport
-from nacre.platforms.dcap.policy import DcapPolicy, judge_platform
+from nacre.platforms.dcap.policy import DcapPolicy, judge_platform, refused_advisories
+from nacre.platforms.dcap.tcb import TcbReport
 from nacre.platforms.dcap.views import TD_ATTRIBUTES, flags
 
 __all__ = ["TdxPolicy", "judge_td"]
@@ -25,11 +26,14 @@ class TdxPolicy(DcapPolicy, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         td_attributes: TDATTRIBUTES bits that may be set, by name. ``MIGRATABLE`` is not among the
             defaults: the host could move the TD to a machine that nobody attested.
         service_tds: MRSERVICETD values to accept, 48 bytes in hex; none by default.
+        unsafe_ignore_current_tcb: Look at the TCB at launch alone, as Intel's library does, even if what
+            runs now (TD 1.5) is worse.
     """
 
     require_sept_ve_disable: bool = True
     td_attributes: tuple[str, ...] = _HARMLESS
     service_tds: tuple[str, ...] = ()
+    unsafe_ignore_current_tcb: bool = False
 
     def __post_init__(self) -> None:
         """Refuse lines that can not mean anything."""
@@ -47,6 +51,8 @@ class TdxPolicy(DcapPolicy, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 _ATTRIBUTES = passed("tdx.attributes")
+_NOW_GOOD = passed("tdx.tcb-now")
+_NO_SECOND_TCB = Check("tdx.tcb-now", Status.NOT_APPLICABLE, "no-second-tcb")
 _NO_SERVICE_TD = passed("tdx.service-td", "no-service-td")
 _NOT_SHOWN = skipped("tdx.service-td", "service-td-not-shown")
 
@@ -59,7 +65,21 @@ def judge_td(claims: DcapClaims, policy: TdxPolicy, *, at: int) -> list[Check]:
         *judge_platform(claims, policy, at=at),
         _judge_attributes(report.td_attributes, policy),
         _judge_service_td(report, policy),
+        _judge_now(claims.tcb, policy),
     ]
+
+
+def _judge_now(tcb: TcbReport | None, policy: TdxPolicy) -> Check:
+    """Hold what runs now against the policy, where a report tells it apart from what ran at launch."""
+    if tcb is None or tcb.current is None:
+        return _NO_SECOND_TCB
+    # As at launch, or better, so that relaunching is advised: then the status has been judged already.
+    judged = tcb.current == tcb.launch or tcb.status != tcb.launch
+    bad = () if judged else refused_advisories(tcb.current, tcb.current_advisories, policy)
+    if judged or (tcb.current in policy.accept_tcb_status and not bad):
+        return _NOW_GOOD
+    make = warned if policy.unsafe_ignore_current_tcb else failed
+    return make("tdx.tcb-now", "tcb-now-worse", actual=tcb.current, launch=tcb.launch, advisories=bad)
 
 
 def _judge_attributes(attributes: bytes, policy: TdxPolicy) -> Check:
