@@ -53,7 +53,7 @@ def test_signer_and_least_version() -> None:
         assert refusal(world.but(report=report), releases=(release,)) == ("executables: executables-mismatch")
 
 
-@pytest.mark.parametrize("flags", [0x02, 0x07, 0x37])
+@pytest.mark.parametrize("flags", [0x06, 0x07, 0x37])
 def test_debug(flags: int) -> None:
     world = World(tee="sgx", version=3, report={"attributes": bytes((flags,))})
     assert claims_of(world).debug

@@ -32,7 +32,7 @@ class SgxPlatform(DcapPlatform):
         Register("isvextprodid", 16, "optional"),
         Register("isvfamilyid", 16, "optional"),
     )
-    required: ClassVar[tuple[str, ...]] = REQUIRED
+    required: ClassVar[tuple[str, ...]] = (*REQUIRED, "sgx.mode")
     policy: ClassVar[type[PlatformPolicy]] = SgxPolicy
     _tee = SGX
     detect = staticmethod(looks_like)
