@@ -136,6 +136,25 @@ def test_a_good_launch_does_not_speak_for_an_older_module_that_runs_now(now: str
         assert judge(world, section=lived_with).verdict is Verdict.VERIFIED
 
 
+def test_an_older_module_of_the_same_status_has_advisories_of_its_own() -> None:
+    """Both are OutOfDate, which the policy accepts; it lives with the advisories of the launch alone."""
+    levels = [
+        svn_level(9),
+        svn_level(5, "OutOfDate", advisories=("INTEL-SA-00001",)),
+        svn_level(2, "OutOfDate", advisories=("INTEL-SA-00001", "INTEL-SA-00002")),
+    ]
+    world = World(
+        version=5,
+        report={"tee_tcb_svn2": bytes((2, *TDX_SVNS[1:]))},
+        info={"tdxModuleIdentities": [module(levels=levels)]},
+    )
+    section = {"accept_tcb_status": ("OutOfDate",), "accept_advisories": ("INTEL-SA-00001",)}
+    assert refusal(world, section=section) == "tdx.tcb-now: tcb-now-worse"
+    assert judge(world.but(report={}), section=section).verdict is Verdict.VERIFIED
+    both = section | {"accept_advisories": ("INTEL-SA-00001", "INTEL-SA-00002")}
+    assert judge(world, section=both).verdict is Verdict.VERIFIED
+
+
 # ── Service TDs ──────────────────────────────────────────────────────────────────────────────────────
 
 

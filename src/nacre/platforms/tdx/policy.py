@@ -73,10 +73,12 @@ def _judge_now(tcb: TcbReport | None, policy: TdxPolicy) -> Check:
     """Hold what runs now against the policy, where a report tells it apart from what ran at launch."""
     if tcb is None or tcb.current is None:
         return _NO_SECOND_TCB
-    # As at launch, or better, so that relaunching is advised: then the status has been judged already.
+    # As at launch, or better, so that relaunching is advised: then the status has been judged already, and so
+    # have the advisories of the launch. Those of an older level with the same status have not.
     judged = tcb.current == tcb.launch or tcb.status != tcb.launch
-    bad = () if judged else refused_advisories(tcb.current, tcb.current_advisories, policy)
-    if judged or (tcb.current in policy.accept_tcb_status and not bad):
+    refused = refused_advisories(tcb.current, tcb.current_advisories, policy)
+    bad = tuple([advisory for advisory in refused if advisory not in tcb.advisories])
+    if not bad and (judged or tcb.current in policy.accept_tcb_status):
         return _NOW_GOOD
     make = warned if policy.unsafe_ignore_current_tcb else failed
     return make("tdx.tcb-now", "tcb-now-worse", actual=tcb.current, launch=tcb.launch, advisories=bad)
