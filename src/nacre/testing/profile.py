@@ -59,8 +59,8 @@ def _section(case: Case) -> Iterator[str]:
         statuses = sorted(TcbStatus.ALL - _JUDGED_ELSEWHERE)
         yield f"accept_tcb_status = {_list(statuses)}"
         yield 'accept_advisories = ["any", "INTEL-DOC-10001"]'
-        if case.platform == "tdx":
-            yield "unsafe_ignore_current_tcb = true"
+        # Two checks that Intel's library does not make.
+        yield "unsafe_ignore_current_tcb = true" if case.platform == "tdx" else "allow_32_bit = true"
     else:
         # The oracle's instances are made up where its evidence is.
         yield "check_instance_pcr = false"
