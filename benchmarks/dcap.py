@@ -39,8 +39,8 @@ from nacre.trust import keys
 from nacre.trust.keys import P256_SHA256, raw_signature
 from nacre.trust.memo import Memo, Recall
 
-QUICK = Budget(rounds=30, pieces=0, processes=0)
-FULL = Budget(rounds=300, pieces=0, processes=0)
+QUICK = Budget(rounds=6, pieces=0, processes=0)
+FULL = Budget(rounds=60, pieces=0, processes=0)
 
 # A SubjectPublicKeyInfo on P-256 up to the point's coordinates.
 _SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")

@@ -26,8 +26,8 @@ from nacre.endorsers.verifier import Verifier
 from nacre.platforms.base import Endorsements
 from nacre.trust.memo import Memo
 
-QUICK = Budget(rounds=20, pieces=3_000, processes=0)
-FULL = Budget(rounds=100, pieces=100_000, processes=0)
+QUICK = Budget(rounds=6, pieces=3_000, processes=0)
+FULL = Budget(rounds=40, pieces=100_000, processes=0)
 
 _SECTION = "Long run"
 _MACHINES = 1_500  # with three entries each, more than a memo holds

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nitro documents, against the bare signatures and against the fastest peer in Python.
 
-Run once for each engine, since a process has one: ``--engine OpenSSL`` makes Nacre stay with OpenSSL.
+Run once for each engine, since a process has one: ``--engine OpenSSL`` makes as if awscrt were not there.
 
 Five signatures stand behind a document: its own and those of four certificates (the root is pinned). Once
 the signer's certificate is known, one is left. The bare calls verify the very same messages with the same
@@ -35,8 +35,8 @@ from nacre.trust import keys
 from nacre.trust.keys import P384_SHA384, raw_signature
 from nacre.trust.x509 import parse_certificate
 
-QUICK = Budget(rounds=15, pieces=0, processes=0)
-FULL = Budget(rounds=200, pieces=0, processes=0)
+QUICK = Budget(rounds=6, pieces=0, processes=0)
+FULL = Budget(rounds=60, pieces=0, processes=0)
 
 _SECTION = "Nitro"
 _NO_DOCUMENTS = Endorsements({})
