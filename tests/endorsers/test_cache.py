@@ -62,6 +62,33 @@ def test_the_same_bytes_again_are_the_same_version(tmp_path: Path) -> None:
     assert (version.first_fetched, version.fetched) == (10, 20)
 
 
+def test_a_version_can_be_dropped(tmp_path: Path) -> None:
+    for cache in (Cache(tmp_path), Cache(None)):
+        for number in (1, 2, 3):
+            cache.store(_URL, _version(number))
+        cache.drop(_URL, _version(2, fetched=50, document=b"document 2"))
+        cache.drop(_URL, _version(4))
+        assert cache.versions(_URL) == (_version(3), _version(1))
+        cache.drop(_URL, _version(3))
+        cache.drop(_URL, _version(1))
+        assert cache.versions(_URL) == ()
+        assert list(cache.entries()) == []
+        cache.store(_URL, _version(1))
+        assert [entry.versions for entry in cache.entries()] == [(_version(1),)]
+
+
+def test_what_was_dropped_is_gone_although_the_disk_cannot_be_written(
+    tmp_path: Path, notices: "Notices"
+) -> None:
+    cache = Cache(tmp_path, notice=notices)
+    cache.store(_URL, _version(1))
+    (tmp_path / "endorsements").chmod(0o777)
+    cache.drop(_URL, _version(1))
+    assert cache.versions(_URL) == ()
+    assert notices.codes == ["cache-unsafe"]
+    assert Cache(tmp_path).versions(_URL) == (_version(1),)
+
+
 def test_it_is_this_users_alone(tmp_path: Path) -> None:
     Cache(tmp_path / "deep" / "er").store(_URL, _version(1))
     folder = tmp_path / "deep" / "er" / "endorsements"

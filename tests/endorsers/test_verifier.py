@@ -70,6 +70,9 @@ class DownRemembering(Down):
     def proved(self, platform: str, endorsements: Endorsements, *, origin: object) -> None:
         raise AssertionError(platform, endorsements, origin)
 
+    def doubted(self, platform: Platform, evidence: Evidence, endorsements: Endorsements) -> None:
+        raise AssertionError(platform, evidence, endorsements)
+
 
 class Proud(Down):
     """An endorser that holds documents and likes to hear that they are genuine."""
@@ -86,6 +89,9 @@ class Proud(Down):
     def proved(self, platform: str, endorsements: Endorsements, *, origin: Origin) -> None:
         assert endorsements is self.given
         self.told.append((platform, origin))
+
+    def doubted(self, platform: Platform, evidence: Evidence, endorsements: Endorsements) -> None:
+        raise AssertionError(platform, evidence, endorsements)
 
 
 @pytest.fixture(scope="module")

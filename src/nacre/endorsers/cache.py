@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -32,6 +32,8 @@ _FORMAT = "nacre-cache/v1"
 _MAX_ENTRY = 16 << 20
 _SUFFIX = ".entry"
 _ABANDONED = 3600
+
+_Change = Callable[[tuple["Version", ...]], tuple["Version", ...]]
 
 
 class Version(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,9 +57,16 @@ class Version(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Tell whether two versions are the same bytes."""
         return self.document == other.document and self.chain == other.chain
 
+    def digest(self, url: str) -> bytes:
+        """Return what tells these bytes, served under ``url``, from all others: 32 bytes."""
+        state = hashlib.sha256()
+        for part in (url.encode(), self.document, self.chain or b""):
+            state.update(len(part).to_bytes(8, "big") + part)
+        return state.digest()
+
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All versions of a document, newest first."""
+    """All versions of a document, newest first; none if the last one was dropped."""
 
     format: str
     url: str
@@ -107,12 +116,19 @@ class Cache:
 
     def store(self, url: str, version: Version) -> None:
         """Add a version in front; the same bytes again only renew the date."""
+        self._change(url, lambda versions: _added(versions, version))
+
+    def drop(self, url: str, version: Version) -> None:
+        """Remove a version, by its bytes; the others stay."""
+        self._change(url, lambda versions: tuple([kept for kept in versions if not kept.same(version)]))
+
+    def _change(self, url: str, change: _Change) -> None:
         folder = self._folder
         if folder is not None:
             try:
                 if private_folder(folder):
                     with locked(folder):
-                        entry = _added(url, self.versions(url), version)
+                        entry = Entry(_FORMAT, url, change(self.versions(url)))
                         replace_sealed(self._path(folder, url), msgspec.json.encode(entry))
                         self._memory.pop(url, None)
                         self._sweep(folder)
@@ -120,9 +136,11 @@ class Cache:
                 self._notice(ConfigurationError("cache-unsafe", path=str(folder)))
             except OSError as error:
                 self._notice(_unusable(folder, error))
+        # Even without a version left it stands before what is on a disk that cannot be written.
+        versions = change(self.versions(url))
         if len(self._memory) >= MAX_ENTRIES:
             self._memory.clear()
-        self._memory[url] = _added(url, self.versions(url), version)
+        self._memory[url] = Entry(_FORMAT, url, versions)
 
     def entries(self) -> Iterator[Entry]:
         """List everything that is cached, in the order of URLs."""
@@ -133,7 +151,8 @@ class Cache:
                 if entry is not None:
                     found.setdefault(entry.url, entry)
         for url in sorted(found):
-            yield found[url]
+            if found[url].versions:
+                yield found[url]
 
     def clear(self) -> None:
         """Forget every document; the rollback guard forgets nothing."""
@@ -186,11 +205,11 @@ class Cache:
                 path.unlink(missing_ok=True)
 
 
-def _added(url: str, versions: tuple[Version, ...], new: Version) -> Entry:
+def _added(versions: tuple[Version, ...], new: Version) -> tuple[Version, ...]:
     if versions and versions[0].same(new):
         new = msgspec.structs.replace(new, first_fetched=versions[0].first_fetched)
         versions = versions[1:]
-    return Entry(_FORMAT, url, (new, *versions)[:MAX_VERSIONS])
+    return (new, *versions)[:MAX_VERSIONS]
 
 
 def _unusable(path: Path, error: OSError) -> ConfigurationError:

@@ -5,6 +5,10 @@ A vendor replaces documents long before they end, and a new one may say that a p
 now. So documents are fetched anew after a day although they are valid for a month, and the old ones serve
 on while the endorser cannot be reached. Which document is good enough is not decided here: an expired one
 is handed over if there is nothing better, and its platform says what is wrong with it.
+
+Nor is it decided here what is genuine. A document that a Verifier doubts is dropped, unless it proved
+genuine before, and fetched anew; until the endorser may be asked again older versions serve, and the
+doubted one itself where there is nothing else: it may yet be genuine, to evidence of another root.
 """
 
 import threading
@@ -34,7 +38,10 @@ _RETRY_BARE = 15
 _RETRY_STOCKED = 300
 # Seconds before an endorser that serves expired documents is asked again.
 _RETRY_EXPIRED = 60
+# Seconds before an endorser is asked again for documents that were doubted.
+_RETRY_DOUBTED = 60
 _MAX_HELD = 256
+_MAX_GENUINE = 1024
 
 _Key = tuple[str, ...]
 
@@ -45,9 +52,13 @@ def system_clock() -> int:
 
 
 class _Held(msgspec.Struct, frozen=True):
-    """Endorsements in memory: valid from ``begins`` to ``ends``, to be used until ``renew``."""
+    """Endorsements in memory: valid from ``begins`` to ``ends``, to be used until ``renew``.
+
+    ``versions`` are what they were joined from, with their URLs.
+    """
 
     endorsements: Endorsements
+    versions: tuple[tuple[str, Version], ...]
     begins: int
     ends: int
     renew: int
@@ -71,11 +82,15 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 class _Asked(NamedTuple):
-    """What an endorsement is for: a platform, a time to judge at, and the time it is now."""
+    """What an endorsement is for: a platform, a time to judge at, and the time it is now.
+
+    Before ``pause`` nothing that was doubted is asked for again.
+    """
 
     platform: str
     at: int
     now: int
+    pause: int
 
 
 class Collector:
@@ -113,6 +128,9 @@ class Collector:
         self._held: dict[_Key, _Held] = {}
         self._failures: dict[_Key, _Failure] = {}
         self._locks: dict[_Key, threading.Lock] = {}
+        self._pauses: dict[_Key, int] = {}
+        self._doubted: dict[str, Version] = {}
+        self._genuine: set[bytes] = set()
 
     def held(self, platform: Platform, evidence: Evidence, *, at: int) -> Endorsements | None:
         """Return the documents that this evidence needs if they are in memory and need no renewal."""
@@ -145,7 +163,12 @@ class Collector:
             return self._renewed(key, platform, sources, at)
 
     def proved(self, platform: str, endorsements: Endorsements, *, origin: Origin) -> None:
-        """Remember numbers of genuine documents for the rollback guard."""
+        """Remember documents as beyond doubt, and numbers of genuine ones for the rollback guard."""
+        if len(self._genuine) >= _MAX_GENUINE:
+            self._genuine.clear()
+        for held in list(self._held.values()):
+            if held.endorsements is endorsements:
+                self._genuine.update(version.digest(url) for url, version in held.versions)
         if origin is not Origin.GENUINE or not self._pcs.scope:
             return
         found = []
@@ -155,6 +178,36 @@ class Collector:
             except MalformedEvidence:
                 continue  # an issuer chain
         self._guard.record(platform, self._pcs.scope, found)
+
+    def doubted(self, platform: Platform, evidence: Evidence, endorsements: Endorsements) -> None:
+        """Drop documents, except what proved genuine before, and ask for them anew next time.
+
+        Not more than once in a minute is an endorser asked anew for the same kind of evidence. Offline
+        nothing is dropped, since nothing can be asked for.
+        """
+        if self._offline:
+            return
+        key = _key(platform, platform.sources(evidence))
+        lock = self._locks.setdefault(key, threading.Lock())
+        if not lock.acquire(blocking=False):  # somebody else is asking, or dropping
+            return
+        try:
+            held = self._held.get(key)
+            if held is not None and held.endorsements is endorsements and self._drop(held.versions):
+                del self._held[key]
+        finally:
+            lock.release()
+
+    def _drop(self, versions: Sequence[tuple[str, Version]]) -> bool:
+        """Drop what never proved genuine and is not dropped already; tell whether there was any."""
+        dropped = False
+        for url, version in versions:
+            known = self._doubted.get(url)
+            if (known is None or not known.same(version)) and version.digest(url) not in self._genuine:
+                self._doubted[url] = version
+                self._cache.drop(url, version)
+                dropped = True
+        return dropped
 
     def history(self, platform: Platform, evidence: Evidence) -> tuple[Endorsements, ...]:
         """Return the documents that this evidence needs as they were, newest first, from the cache.
@@ -178,8 +231,10 @@ class Collector:
         failure = self._failures.get(key)
         if failure is not None and now < failure.until:
             raise EndorsementsUnavailable(failure.error.code, **failure.error.context)
+        pause = self._pauses.get(key, 0)
+        asked = _Asked(platform.name, at, now, pause if pause <= now + _RETRY_DOUBTED else 0)
         try:
-            parts = self._collect(sources, _Asked(platform.name, at, now))
+            parts = self._collect(key, sources, asked)
         except EndorsementsUnavailable as error:
             self._failures[key] = _Failure(error, now + _RETRY_BARE)
             raise
@@ -190,19 +245,24 @@ class Collector:
             self._held.clear()
             self._failures.clear()
             self._locks.clear()
+            self._pauses.clear()
+            self._doubted.clear()
         self._held[key] = _Held(
             endorsements,
+            tuple([(self._pcs.url(s), part.version) for s, part in zip(sources, parts, strict=True)]),
             max(part.version.facts.begins for part in parts),
             min(part.version.facts.ends for part in parts),
             min(part.renew for part in parts),
         )
         return endorsements
 
-    def _collect(self, sources: Sequence[Source], asked: _Asked) -> list[_Part]:
+    def _collect(self, key: _Key, sources: Sequence[Source], asked: _Asked) -> list[_Part]:
         if self._offline:
             return [self._offline_part(source, asked) for source in sources]
         parts = {source.role: self._stocked(source, asked) for source in sources}
         due = [source for source in sources if parts[source.role] is None]
+        if due and asked.now >= asked.pause:
+            self._pauses[key] = asked.now + _RETRY_DOUBTED
         failure: EndorsementsUnavailable | None = None
         for source, answer in zip(due, self._fetch_all(due), strict=True):
             try:
@@ -229,7 +289,11 @@ class Collector:
 
     def _stocked(self, source: Source, asked: _Asked) -> _Part | None:
         """Return what the cache has, unless the endorser should be asked."""
-        versions = self._cache.versions(self._pcs.url(source))
+        url = self._pcs.url(source)
+        versions = self._cache.versions(url)
+        doubted = self._doubted.get(url)
+        if doubted is not None:
+            return self._standing_in(source, _at_last(versions, doubted), asked)
         if not versions:
             return None
         newest = versions[0]
@@ -243,6 +307,16 @@ class Collector:
             except EndorsementsUnavailable:
                 return None
         return _Part(current or newest, renew)
+
+    def _standing_in(self, source: Source, versions: Sequence[Version], asked: _Asked) -> _Part | None:
+        """Return what serves in place of a doubted document, unless the endorser may be asked again."""
+        if asked.now >= asked.pause:
+            return None
+        current = self._current(source, versions, asked)
+        if current is None:
+            current = versions[-1]
+            self._insist(source, current, asked)
+        return _Part(current, asked.pause)
 
     def _offline_part(self, source: Source, asked: _Asked) -> _Part:
         url = self._pcs.url(source)
@@ -264,11 +338,13 @@ class Collector:
             version = Version(asked.now, asked.now, answer.document, answer.chain, answer.facts)
             self._insist(source, version, asked)
         except EndorsementsUnavailable as error:
-            kept = self._current(source, self._cache.versions(url), asked)
+            doubted = self._doubted.get(url)
+            kept = self._current(source, _at_last(self._cache.versions(url), doubted), asked)
             if kept is None:
                 raise
             self._notice(error)
-            return _Part(kept, asked.now + _RETRY_STOCKED)
+            return _Part(kept, asked.now + (_RETRY_DOUBTED if doubted is not None else _RETRY_STOCKED))
+        self._doubted.pop(url, None)
         self._cache.store(url, version)
         current = self._current(source, self._cache.versions(url), asked) or version
         return _Part(current, asked.now + self._lifetime(version, asked))
@@ -296,6 +372,11 @@ class Collector:
 
 def _key(platform: Platform, sources: Sequence[Source]) -> _Key:
     return (platform.name, *[source.path for source in sources])
+
+
+def _at_last(versions: Sequence[Version], doubted: Version | None) -> Sequence[Version]:
+    """Put a doubted version behind all others, even if another process has fetched it again."""
+    return versions if doubted is None else [*[v for v in versions if not v.same(doubted)], doubted]
 
 
 def _as_of(versions: Sequence[Version], moment: int) -> Sequence[Version]:

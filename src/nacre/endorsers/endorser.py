@@ -33,7 +33,7 @@ class Endorser(Protocol):
 
 @runtime_checkable
 class RememberingEndorser(Endorser, Protocol):
-    """An endorser that keeps documents and wants to know which of them proved genuine.
+    """An endorser that keeps documents and wants to know what they proved to be.
 
     A Verifier asks such an endorser for what it does not hold only after the evidence's own signatures
     held, so that forged evidence sets no request in motion.
@@ -44,6 +44,13 @@ class RememberingEndorser(Endorser, Protocol):
 
     def proved(self, platform: str, endorsements: Endorsements, *, origin: Origin) -> None:
         """Take notice that every signature of these documents held, under an anchor of this origin."""
+
+    def doubted(self, platform: Platform, evidence: Evidence, endorsements: Endorsements) -> None:
+        """Take notice that these documents are not what this evidence needs them to be.
+
+        The evidence's own signatures held, but a signature, a signer or the form of a document did not.
+        Either the endorser was lied to, or the evidence is of another root than the documents.
+        """
 
 
 class FixedEndorser:

@@ -19,7 +19,13 @@ from nacre.appraisal.sources import CheckSource
 from nacre.appraisal.verdict import Verdict
 from nacre.checks import Check, skipped
 from nacre.endorsers.endorser import NO_ENDORSEMENTS, Endorser, RememberingEndorser
-from nacre.errors import EndorsementsUnavailable, MalformedEvidence, UnsupportedEvidence
+from nacre.errors import (
+    EndorsementsUnavailable,
+    MalformedEvidence,
+    NacreError,
+    UnsupportedEvidence,
+    VerificationError,
+)
 from nacre.platforms.base import Claims, Endorsements, Evidence, Platform
 from nacre.trust.memo import Memo, Recall
 from nacre.trust.signatures import Signatures
@@ -33,6 +39,11 @@ __all__ = ["UNAVAILABLE", "Verifier", "system_clock"]
 UNAVAILABLE = "endorsements"
 
 _MAX_PROVED = 256
+
+# The checks of documents, made once the evidence's own signatures held, and the reasons that only those
+# documents can give whose signatures held as well. For any other reason the documents are not genuine.
+_OF_DOCUMENTS = frozenset({"dcap.tcb-info", "dcap.qe-identity", "revocation"})
+_OF_GENUINE = frozenset({"certificate-revoked", "tcb-info-mismatch", "qe-identity-mismatch"})
 
 _T = TypeVar("_T")
 
@@ -216,8 +227,11 @@ class Verifier:
         except EndorsementsUnavailable as error:
             return self._appraised(evidence, binding, NO_ENDORSEMENTS, at, _Unavailable(error)), error
         result = self._appraised(evidence, binding, endorsements, at)
-        if memorious is not None and result.claims is not None:
-            self._prove(memorious, result.claims, endorsements)
+        if memorious is not None:
+            if result.claims is not None:
+                self._prove(memorious, result.claims, endorsements)
+            elif _speaks_against_documents(result.error):
+                memorious.doubted(platform, evidence, endorsements)
         return result, None
 
     def _appraised(
@@ -246,6 +260,14 @@ class Verifier:
             self._proved.clear()
         self._proved[id(endorsements)] = endorsements
         endorser.proved(claims.platform, endorsements, origin=claims.origin)
+
+
+def _speaks_against_documents(error: NacreError | None) -> bool:
+    return (
+        isinstance(error, VerificationError)
+        and error.check in _OF_DOCUMENTS
+        and error.code not in _OF_GENUINE
+    )
 
 
 class _Unavailable:
