@@ -22,7 +22,7 @@ check: .venv/dev ## style, types, layers
 bench: .venv/bench ## side by side with peers, ratios in one run
 	$(bin)/python -m benchmarks.run
 
-soak: .venv/soak ## what takes hours
+soak: .venv/dev ## what takes hours
 	$(bin)/pytest -m soak --hypothesis-profile=soak
 
 docs: .venv/dev ## write the generated pages of docs/reference

@@ -46,7 +46,6 @@ def test_locks_are_pins_and_hashes_and_nothing_else(lock: Path) -> None:
         ("runtime", _PROJECT["project"]["dependencies"]),
         ("build", [*_group("build"), *_PROJECT["build-system"]["requires"]]),
         ("dev", [*_PROJECT["project"]["dependencies"], *_group("dev")]),
-        ("soak", [*_PROJECT["project"]["dependencies"], *_group("soak")]),
         ("bench", [*_PROJECT["project"]["dependencies"], *_group("bench")]),
     ],
 )

@@ -56,7 +56,7 @@ def test_awkward_inputs_are_as_large_as_they_say() -> None:
 
 @pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None,
-    reason="NOT RUN: atheris is not installed (`make soak` installs and uses it)",
+    reason="NOT RUN: atheris is not installed",
 )
 def test_a_coverage_guided_fuzzer_runs(tmp_path: Path, repository: Path) -> None:
     options = [*prepare("nitro-document", tmp_path), "-runs=2000", "-seed=1"]

@@ -21,7 +21,7 @@ _COVERED = re.compile(r"cov: (\d+)")
 def test_a_reader_raises_nothing_but_our_errors(
     name: str, minutes: float, repository: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    pytest.importorskip("atheris", reason="NOT RUN: atheris is not installed, which the soak lock has")
+    pytest.importorskip("atheris", reason="NOT RUN: atheris is not installed")
     folder = cache_folder() / name
     command = [sys.executable, "-m", "tests.fuzz.harness", name, *prepare(name, folder)]
     done = subprocess.run(
