@@ -168,6 +168,9 @@ def test_inspection_of_malformed_evidence(nacre: Run, examples: Path) -> None:
     hopeless = nacre("inspect", "-", stdin=data[:100])
     assert (hopeless.returncode, hopeless.stdout) == (Exit.MALFORMED, "")
     assert nacre("inspect", "-", stdin=b"hello").returncode == Exit.UNSUPPORTED
+    document = (examples / "nitro" / "document.cbor").read_bytes()
+    cut = nacre("inspect", "-", stdin=document[:100])
+    assert (cut.returncode, cut.stdout) == (Exit.MALFORMED, "")
 
 
 @pytest.mark.parametrize("platform", ["sgx", "tdx", "nitro"])

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from operator import attrgetter
 
 from nacre.checks import Check, Status
 
@@ -20,6 +21,7 @@ class Verdict(StrEnum):
 
 # Looking a member up in its enumeration costs more than all the rest here.
 _SKIPPED = Status.SKIPPED
+_STATUS, _ID = attrgetter("status"), attrgetter("id")
 _VERIFIED, _WARNED = Verdict.VERIFIED, Verdict.WARNING
 _REJECTING = frozenset({Status.FAIL, Status.ERROR})
 _WARNING = frozenset({Status.WARN, Status.WAIVED})
@@ -32,10 +34,12 @@ def conclude(checks: Sequence[Check], required: frozenset[str]) -> Verdict:
     the verdict incomplete, and so does no check at all: nothing asked is not verified. Else anything
     warned about or waived makes it a warning.
     """
-    statuses = {check.status for check in checks}
+    statuses = set(map(_STATUS, checks))
     if not statuses.isdisjoint(_REJECTING):
         return Verdict.REJECTED
-    made = {check.id for check in checks if check.status is not _SKIPPED}
+    made = set(map(_ID, checks))
+    if _SKIPPED in statuses:
+        made = {check.id for check in checks if check.status is not _SKIPPED}
     if not made or not required <= made:
         return Verdict.INCOMPLETE
     if _SKIPPED in statuses and any(check.status is _SKIPPED and check.id in required for check in checks):

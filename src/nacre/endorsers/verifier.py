@@ -109,7 +109,11 @@ class Verifier:
         self._pool = _Threads(threads - 1) if threads is not None and threads > 1 else None
         self._fixed = endorsements if isinstance(endorsements, Endorsements) else None
         self._endorser = None if isinstance(endorsements, Endorsements) else endorsements
-        self._memorious = self._endorser if isinstance(self._endorser, RememberingEndorser) else None
+        # Asking None whether it satisfies a protocol takes as long as a quarter of a signature.
+        endorser = self._endorser
+        self._memorious = (
+            endorser if endorser is not None and isinstance(endorser, RememberingEndorser) else None
+        )
         self._proved: dict[int, Endorsements] = {}
 
     @property

@@ -53,7 +53,7 @@ def blocks(data: bytes, label: str, *, what: str, limit: int, size: int = MAX_PE
         )
     if len(rest) > limit:
         raise MalformedEvidence("too-many", what=what, expected=limit, actual=len(rest))
-    return tuple(_block(part, tail, what) for part in rest)
+    return tuple([_block(part, tail, what) for part in rest])
 
 
 def _block(part: bytes, tail: bytes, what: str) -> bytes:
@@ -72,6 +72,8 @@ def _block(part: bytes, tail: bytes, what: str) -> bytes:
         der = binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error:
         der = b""
-    if not der or binascii.b2a_base64(der, newline=False) != text:
+    # Strict decoding leaves open the spare bits of the last four characters, and what padding is missing.
+    last = binascii.b2a_base64(der[-(len(der) % 3 or 3) :], newline=False)
+    if not der or not text.endswith(last) or len(text) != (len(der) + 2) // 3 * 4:
         raise MalformedEvidence("pem-base64", what=what, actual=text[:32])
     return der

@@ -148,3 +148,7 @@ def test_origins() -> None:
     origins = {name: _Case(path).anchor.origin for name, path in _CASES.items()}
     assert origins["nitro-synthetic/baseline"] is Origin.PRIVATE
     assert origins["nitro/anjuna-prod-2021-no-optional"] is Origin.GENUINE
+
+
+def test_nothing_is_salvaged() -> None:
+    assert PLATFORM.salvage(b"\x84") is None

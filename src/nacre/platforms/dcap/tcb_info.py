@@ -12,7 +12,7 @@ from typing import Annotated, Literal, cast
 import msgspec
 
 from nacre.errors import MalformedEvidence
-from nacre.trust.json import convert, signed_member
+from nacre.trust.json import convert, decode_known, signed_member, signed_parts
 from nacre.trust.times import parse_rfc3339
 
 __all__ = [
@@ -80,7 +80,7 @@ class TcbStatus:
     )
 
 
-class Component(msgspec.Struct, frozen=True, gc=False):
+class Component(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One component of a TCB level, with Intel's words for what it is and who updates it."""
 
     svn: Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -92,7 +92,11 @@ _Components = Annotated[tuple[Component, ...], msgspec.Meta(min_length=COMPONENT
 
 
 class Tcb(
-    msgspec.Struct, frozen=True, gc=False, rename={"sgx": "sgxtcbcomponents", "tdx": "tdxtcbcomponents"}
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    omit_defaults=True,
+    rename={"sgx": "sgxtcbcomponents", "tdx": "tdxtcbcomponents"},
 ):
     """What a platform has to reach for a level: SGX components, PCESVN and, for TDX, its components."""
 
@@ -105,6 +109,7 @@ class TcbLevel(
     msgspec.Struct,
     frozen=True,
     gc=False,
+    omit_defaults=True,
     rename={"status": "tcbStatus", "date": "tcbDate", "advisories": "advisoryIDs"},
 ):
     """One level of TCB Info: what to reach, what that is called, since when, which advisories apply."""
@@ -123,6 +128,7 @@ class SvnLevel(
     msgspec.Struct,
     frozen=True,
     gc=False,
+    omit_defaults=True,
     rename={"status": "tcbStatus", "date": "tcbDate", "advisories": "advisoryIDs"},
 ):
     """One level of an enclave or a TDX module: an ISVSVN to reach."""
@@ -199,7 +205,7 @@ class EnclaveIdentity(msgspec.Struct, frozen=True):
     levels: tuple[SvnLevel, ...]
 
 
-class _Module(msgspec.Struct, frozen=True, gc=False):
+class _Module(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     mrsigner: str
     attributes: str
     attributesMask: str  # noqa: N815 (Intel's name)
@@ -216,7 +222,7 @@ class _Module(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-class _TcbInfo(msgspec.Struct, frozen=True, rename="camel"):
+class _TcbInfo(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     version: Literal[2, 3]
     issue_date: str
     next_update: str
@@ -230,7 +236,7 @@ class _TcbInfo(msgspec.Struct, frozen=True, rename="camel"):
     tdx_module_identities: Annotated[tuple[_Module, ...], msgspec.Meta(max_length=64)] = ()
 
 
-class _Identity(msgspec.Struct, frozen=True):
+class _Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     version: Literal[2]
     issueDate: str  # noqa: N815 (Intel's names)
@@ -245,6 +251,10 @@ class _Identity(msgspec.Struct, frozen=True):
     tcbLevels: _SvnLevels  # noqa: N815
 
 
+_TCB_INFO = msgspec.json.Decoder(_TcbInfo)
+_IDENTITY = msgspec.json.Decoder(_Identity)
+
+
 def parse_tcb_info(data: bytes) -> TcbInfo:
     """Decode a PCS answer ``{"tcbInfo": …, "signature": …}``.
 
@@ -252,10 +262,10 @@ def parse_tcb_info(data: bytes) -> TcbInfo:
         MalformedEvidence: It is not strict JSON of this form, or a member is missing or out of range.
     """
     what = "TCB Info"
-    signed, signature, value = signed_member(data, "tcbInfo", what=what, limit=_DOCUMENT_LIMIT)
-    if value.get("version") == 2:  # noqa: PLR2004
-        value = _nested(value, what)
-    info = convert(value, _TcbInfo, what=what)
+    signed, signature = signed_parts(data, "tcbInfo", what=what, limit=_DOCUMENT_LIMIT)
+    info = decode_known(signed, _TCB_INFO)
+    if info is None or info.version == 2:  # noqa: PLR2004
+        info = _tcb_info(data, what)
     kind = info.id or ("SGX" if info.version == 2 else "")  # noqa: PLR2004
     tdx = kind == "TDX"
     if not kind or tdx != (info.tdx_module is not None):
@@ -280,6 +290,12 @@ def parse_tcb_info(data: bytes) -> TcbInfo:
         modules,
         info.tcb_levels,
     )
+
+
+def _tcb_info(data: bytes, what: str) -> _TcbInfo:
+    """Decode TCB Info of version 2, with members that are new to us, or with something wrong."""
+    value = signed_member(data, "tcbInfo", what=what, limit=_DOCUMENT_LIMIT).value
+    return convert(_nested(value, what) if value.get("version") == 2 else value, _TcbInfo, what=what)  # noqa: PLR2004
 
 
 def _nested(info: dict[str, object], what: str) -> dict[str, object]:
@@ -310,8 +326,11 @@ def parse_identity(data: bytes) -> EnclaveIdentity:
         MalformedEvidence: It is not strict JSON of this form, or a member is missing or out of range.
     """
     what = "enclave identity"
-    signed, signature, value = signed_member(data, "enclaveIdentity", what=what, limit=_DOCUMENT_LIMIT)
-    identity = convert(value, _Identity, what=what)
+    signed, signature = signed_parts(data, "enclaveIdentity", what=what, limit=_DOCUMENT_LIMIT)
+    identity = decode_known(signed, _IDENTITY)
+    if identity is None:
+        value = signed_member(data, "enclaveIdentity", what=what, limit=_DOCUMENT_LIMIT).value
+        identity = convert(value, _Identity, what=what)
     return EnclaveIdentity(
         signed,
         signature,

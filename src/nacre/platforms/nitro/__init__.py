@@ -96,6 +96,10 @@ class NitroPlatform:
         """Return the values of a document under the names of the shared test vectors."""
         return document_facts(_document(evidence))
 
+    def salvage(self, data: bytes) -> None:
+        """Read nothing of what ``parse`` refuses: CBOR that is not well-formed has no fields to show."""
+        del data
+
 
 def _document(evidence: Evidence) -> NitroEvidence:
     if not isinstance(evidence, NitroEvidence):
