@@ -2,16 +2,20 @@
 """The part of the platform interface that SGX and TDX answer alike."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
+from nacre.checks import Check
 from nacre.errors import EndorsementsUnavailable, MalformedEvidence
-from nacre.platforms.base import Evidence, FieldView, Source
-from nacre.platforms.dcap import endorsements
+from nacre.platforms.base import Claims, Endorsements, Evidence, FieldView, PlatformPolicy, Source
+from nacre.platforms.dcap import endorsements as intel
+from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.evidence import CertType, Quote
 from nacre.platforms.dcap.pck import parse_extension
 from nacre.platforms.dcap.salvage import SalvagedQuote, salvage_quote
 from nacre.platforms.dcap.views import quote_facts, quote_views
 from nacre.trust.anchors import Anchor, vendor_anchor
+from nacre.trust.signatures import Signatures
 
 __all__ = ["REQUIRED", "DcapPlatform", "quote_of"]
 
@@ -46,8 +50,13 @@ def quote_of(evidence: Evidence) -> Quote:
 class DcapPlatform:
     """What is the same for SGX and TDX."""
 
-    roles = endorsements.ROLES
-    _tee: endorsements.Tee
+    roles = intel.ROLES
+    name: ClassVar[str]
+    policy: ClassVar[type[PlatformPolicy]]
+    _tee: intel.Tee
+    #: ``verify`` and ``judge`` of this TEE, for quotes, claims and policies that are its own.
+    _verify: ClassVar[Callable[..., DcapClaims]]
+    _judge: ClassVar[Callable[..., list[Check]]]
 
     def anchors(self) -> tuple[Anchor, ...]:
         """Return Intel's root."""
@@ -65,6 +74,29 @@ class DcapPlatform:
             raise EndorsementsUnavailable("pck-not-in-quote", actual=quote.cert_type)
         return _sources(self._tee, quote.cert_data)
 
+    def verify(
+        self,
+        evidence: Evidence,
+        endorsements: Endorsements,
+        *,
+        anchors: Sequence[Anchor],
+        at: int,
+        signatures: Signatures,
+    ) -> DcapClaims:
+        """Verify a quote.
+
+        Raises:
+            VerificationError: With the check that failed and those that held before it.
+        """
+        quote = quote_of(evidence)
+        return self._verify(quote, endorsements, anchors=anchors, at=at, signatures=signatures)
+
+    def judge(self, claims: Claims, policy: PlatformPolicy, *, at: int) -> list[Check]:
+        """Hold a TEE against its part of the policy."""
+        if not isinstance(claims, DcapClaims) or not isinstance(policy, self.policy):
+            raise TypeError("claims and policy of this platform were expected")
+        return self._judge(claims, policy, at=at)
+
     def views(self, evidence: Evidence) -> Iterator[FieldView]:
         """List every field of a quote."""
         return quote_views(evidence if isinstance(evidence, SalvagedQuote) else quote_of(evidence))
@@ -79,8 +111,8 @@ class DcapPlatform:
 
 
 @functools.lru_cache(maxsize=64)
-def _sources(tee: endorsements.Tee, chain_pem: bytes) -> tuple[Source, ...]:
-    chain = endorsements.read_chain(chain_pem)
+def _sources(tee: intel.Tee, chain_pem: bytes) -> tuple[Source, ...]:
+    chain = intel.read_chain(chain_pem)
     if len(chain) < 2:  # noqa: PLR2004
         raise MalformedEvidence("chain-length", expected="PCK and its CA", actual=len(chain))
-    return endorsements.sources(tee, parse_extension(chain[0]), chain[1].common_name)
+    return intel.sources(tee, parse_extension(chain[0]), chain[1].common_name)

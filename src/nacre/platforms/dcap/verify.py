@@ -110,6 +110,7 @@ class Verified(msgspec.Struct, frozen=True):
     checks: tuple[Check, ...]
 
 
+#: Bytes of a PEM chain by which it is looked up; they include the serial number of the PCK.
 _TELLING = 512
 _CERTIFIED = (passed("dcap.pck-chain"), passed("dcap.qe-report"))
 _QUOTE_SIGNATURE = passed("dcap.quote-signature")

@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Intel TDX: virtual machines (TDs) that prove themselves by DCAP quotes."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-from nacre.checks import Check
-from nacre.platforms.base import Claims, Endorsements, Evidence, PlatformPolicy, Register
-from nacre.platforms.dcap.claims import DcapClaims
-from nacre.platforms.dcap.platform import REQUIRED, DcapPlatform, quote_of
+from nacre.platforms.base import PlatformPolicy, Register
+from nacre.platforms.dcap.platform import REQUIRED, DcapPlatform
 from nacre.platforms.tdx.evidence import looks_like, parse_td_quote
 from nacre.platforms.tdx.policy import TdxPolicy, judge_td
 from nacre.platforms.tdx.verify import TDX, verify_td
-from nacre.trust.anchors import Anchor
-from nacre.trust.signatures import Signatures
 
 __all__ = ["PLATFORM", "TdxPlatform"]
 
@@ -47,28 +42,8 @@ class TdxPlatform(DcapPlatform):
     _tee = TDX
     detect = staticmethod(looks_like)
     parse = staticmethod(parse_td_quote)
-
-    def verify(
-        self,
-        evidence: Evidence,
-        endorsements: Endorsements,
-        *,
-        anchors: Sequence[Anchor],
-        at: int,
-        signatures: Signatures,
-    ) -> DcapClaims:
-        """Verify a quote of a TD.
-
-        Raises:
-            VerificationError: With the check that failed and those that held before it.
-        """
-        return verify_td(quote_of(evidence), endorsements, anchors=anchors, at=at, signatures=signatures)
-
-    def judge(self, claims: Claims, policy: PlatformPolicy, *, at: int) -> list[Check]:
-        """Hold a TD against the policy."""
-        if not isinstance(claims, DcapClaims) or not isinstance(policy, TdxPolicy):
-            raise TypeError("claims and policy of TDX were expected")
-        return judge_td(claims, policy, at=at)
+    _verify = staticmethod(verify_td)
+    _judge = staticmethod(judge_td)
 
 
 PLATFORM = TdxPlatform()
