@@ -28,9 +28,10 @@ import click
 import nacre
 from nacre import platforms, reasons
 from nacre.appraisal import schema
-from nacre.appraisal.purposes import PURPOSES, layouts
+from nacre.appraisal.purposes import PURPOSES
 from nacre.appraisal.release import register_key
 from nacre.appraisal.result import NOT_PROVEN
+from nacre.appraisal.systems import layouts
 from nacre.cli.exits import Exit
 from nacre.cli.group import root
 
@@ -147,15 +148,13 @@ def _bindings() -> Iterator[str]:
     ]
     yield "\n".join(rows)
     yield "How each part is made is told at the method of [`Binding`](api.md) that bears the purpose's name."
-    if layouts():
-        yield "## Layouts of other systems"
-        rows = ["| layout | parts | leaves open | described in |", "| --- | --- | --- | --- |"]
-        rows += [
-            f"| `{layout.name}` | {', '.join(layout.parts)} | {', '.join(layout.unprotected)} "
-            f"| {layout.source} |"
-            for layout in layouts()
-        ]
-        yield "\n".join(rows)
+    yield "## Layouts of other systems"
+    rows = ["| layout | parts | leaves open | described in |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| `{layout.name}` | {', '.join(layout.parts)} | {', '.join(layout.unprotected)} | {layout.source} |"
+        for layout in layouts()
+    ]
+    yield "\n".join(rows)
 
 
 def _cli() -> Iterator[str]:

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nacre.appraisal import purposes
 from nacre.appraisal.bindings import Binding
-from nacre.appraisal.purposes import PURPOSES, Layout, add_layout, digest, layouts
+from nacre.appraisal.purposes import PURPOSES, Fields, Layout, digest
 from nacre.checks import Status
 from nacre.errors import ConfigurationError
 from nacre.platforms.base import Committed
@@ -380,23 +379,19 @@ def test_a_raw_binding_has_to_ask_something() -> None:
         assert refused.value.code == "binding-part"
 
 
+def _elsewhere(parts: Mapping[str, bytes]) -> Fields:
+    return Fields(hashlib.sha512(parts["key"] + parts["nonce"]).digest())
+
+
 @pytest.fixture
-def layout(monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """Register another system's layout for the length of one test."""
-    monkeypatch.setattr(purposes, "_LAYOUTS", {})
-    return add_layout(
-        Layout(
-            "elsewhere/1",
-            ("key", "nonce"),
-            lambda parts: hashlib.sha512(parts["key"] + parts["nonce"]).digest(),
-            ("relay", "diversion", "reflection"),
-            "a test",
-        )
-    )
+def layout() -> Layout:
+    """Another system's layout."""
+    left_open = ("relay", "diversion", "reflection")
+    return Layout("elsewhere/1", ("key", "nonce"), _elsewhere, left_open, "a test", "nonce")
 
 
 def test_another_systems_layout_counts_as_raw(layout: Layout) -> None:
-    binding = Binding.foreign(layout, {"key": KEY, "nonce": NONCE})
+    binding = Binding.foreign(layout, {"key": KEY, "nonce": NONCE}, ours=("nonce",))
     assert binding.digest == hashlib.sha512(KEY + NONCE).digest()
     assert binding.fresh
     committed = binding.committed(fields=False)
@@ -408,18 +403,70 @@ def test_another_systems_layout_counts_as_raw(layout: Layout) -> None:
     assert refused.value.code == "binding-parts"
 
 
-def test_a_layout_that_is_open_to_replay_is_not_fresh(layout: Layout) -> None:
-    replayable = msgspec.structs.replace(layout, unprotected=("replay",))
-    assert not Binding.foreign(replayable, {"key": KEY, "nonce": NONCE}).fresh
+def test_a_release_opens_the_one_layout_that_it_names(layout: Layout) -> None:
+    binding = Binding.foreign(layout, {"key": KEY, "nonce": NONCE})
+    committed = binding.committed(fields=False)
+    assert binding.check(committed, raw_declared=False, layout="elsewhere/1").status is Status.PASS
+    for other in ("", "elsewhere/2"):
+        check = binding.check(committed, raw_declared=False, layout=other)
+        assert (check.status, check.reason) == (Status.FAIL, "layout-undeclared")
+    mismatch = binding.check(Committed(bytes(64)), raw_declared=False, layout="elsewhere/1")
+    assert mismatch.reason == "binding-mismatch"
+    raw = Binding.raw(report_data=committed.data)
+    check = raw.check(committed, raw_declared=False, layout="elsewhere/1")
+    assert (check.status, check.reason) == (Status.FAIL, "raw-report-data-undeclared")
+    # A layout that is named opens nothing else: what is ours keeps its full worth.
+    ours = Binding.nonce(NONCE)
+    check = ours.check(ours.committed(fields=False), raw_declared=False, layout="elsewhere/1")
+    assert check.status is Status.PASS
 
 
-def test_layouts_are_named_once_and_never_like_a_purpose(layout: Layout) -> None:
-    assert layouts() == (layout,)
-    assert add_layout(layout) is layout
-    for name, parts in (("elsewhere/1", ("key",)), ("channel", ("key", "nonce"))):
-        with pytest.raises(ConfigurationError) as refused:
-            add_layout(msgspec.structs.replace(layout, name=name, parts=parts))
-        assert refused.value.code == "binding-layout-taken"
+def test_without_a_release_nobody_says_that_code_binds_so(layout: Layout) -> None:
+    binding = Binding.foreign(layout, {"key": KEY, "nonce": NONCE})
+    check = binding.check(binding.committed(fields=False), raw_declared=False, layout=None)
+    assert (check.status, check.reason) == (Status.SKIPPED, "layout-without-release")
+    # What differs is refused all the same.
+    check = binding.check(Committed(bytes(64)), raw_declared=False, layout=None)
+    assert (check.status, check.reason) == (Status.FAIL, "binding-mismatch")
+    # And raw bytes are nobody's layout.
+    raw = Binding.raw(report_data=bytes(64)).check(Committed(bytes(64)), raw_declared=False, layout=None)
+    assert (raw.status, raw.reason) == (Status.FAIL, "raw-report-data-undeclared")
+
+
+def test_only_what_the_verifier_chose_makes_evidence_fresh(layout: Layout) -> None:
+    parts = {"key": KEY, "nonce": NONCE}
+    assert not Binding.foreign(layout, parts).fresh
+    assert not Binding.foreign(layout, parts, ours=("key",)).fresh
+    replayable = msgspec.structs.replace(layout, fresh="")
+    assert not Binding.foreign(replayable, parts, ours=("key", "nonce")).fresh
+
+
+def test_a_layout_may_leave_the_end_of_the_field_open(layout: Layout) -> None:
+    partial = msgspec.structs.replace(
+        layout, compute=lambda parts: Fields(hashlib.sha256(parts["key"]).digest(), partial=True)
+    )
+    binding = Binding.foreign(partial, {"key": KEY, "nonce": NONCE})
+    for data, status in (
+        (_sha256(KEY) + bytes(32), Status.PASS),
+        (_sha256(KEY) + b"\xff" * 32, Status.PASS),
+        (_sha256(PEER) + bytes(32), Status.FAIL),
+        (_sha256(KEY)[:31], Status.FAIL),
+    ):
+        assert binding.check(Committed(data), raw_declared=True).status is status
+
+
+def test_a_layout_may_name_fields_of_its_own(layout: Layout) -> None:
+    keyed = msgspec.structs.replace(layout, compute=lambda parts: Fields(None, parts["nonce"], parts["key"]))
+    binding = Binding.foreign(keyed, {"key": KEY, "nonce": NONCE})
+    holds = Committed(b"anything", nonce=NONCE, public_key=KEY, fields=True)
+    assert binding.check(holds, raw_declared=True).status is Status.PASS
+    for change, reason in (
+        ({"public_key": PEER}, "binding-key-mismatch"),
+        ({"nonce": None}, "binding-nonce-mismatch"),
+        ({"fields": False}, "binding-field-absent"),
+    ):
+        check = binding.check(msgspec.structs.replace(holds, **change), raw_declared=True)
+        assert check.reason == reason
 
 
 def test_every_purpose_says_what_it_leaves_open() -> None:

@@ -6,7 +6,7 @@ Steps:
 1. Recognise and decode the evidence.
 2. Verify it: signatures, chains, revocation, currency (the platform's numbered steps).
 3. Hold the claims against the platform's part of the policy.
-4. Match the registers, as a whole, against one release.
+4. Match the registers, and what another system shows by them, as a whole, against one release.
 5. Check what the evidence is bound to.
 6. Check that it is fresh.
 7. Ask further sources.
@@ -14,13 +14,14 @@ Steps:
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from nacre import platforms
 from nacre.appraisal.bindings import Binding
 from nacre.appraisal.policy import Policy
 from nacre.appraisal.release import Release, match
-from nacre.appraisal.result import Result
+from nacre.appraisal.result import Foreign, Result
 from nacre.appraisal.sources import CheckSource
 from nacre.appraisal.verdict import Verdict, conclude
 from nacre.checks import Check, Later, Status, failed, passed, skipped
@@ -34,6 +35,9 @@ from nacre.errors import (
 from nacre.platforms.base import Claims, Endorsements, Evidence, Platform
 from nacre.reasons import explain
 from nacre.trust.signatures import Signatures
+
+if TYPE_CHECKING:
+    from nacre.appraisal.systems.envelope import Envelope
 
 __all__ = ["accept", "appraise", "recognise"]
 
@@ -50,6 +54,7 @@ _HOLDS = (Status.PASS, Status.WARN)
 _EVIDENCE_READ = passed("evidence")
 _FRESH_NONCE = passed("freshness", "fresh-nonce")
 _BINDING_SKIPPED = skipped("binding", "binding-not-given")
+_NO_FACTS: Mapping[str, bytes] = {}
 _FRESHNESS_SKIPPED = skipped("freshness", "freshness-unknown")
 
 
@@ -73,6 +78,7 @@ def appraise(
     binding: Binding | None = None,
     sources: Sequence[CheckSource] = (),
     signatures: Signatures | None = None,
+    envelope: "Envelope | None" = None,
 ) -> Result:
     """Appraise evidence and tell the whole story; never raises for what the bytes say.
 
@@ -84,8 +90,12 @@ def appraise(
         binding: What the evidence has to be bound to.
         sources: Further checks.
         signatures: The signature work, if it is to use a memo or a pool.
+        envelope: What another system packed the evidence in. Its own binding counts if no other is given.
     """
     run = _Appraisal(evidence if isinstance(evidence, bytes) else evidence.raw, policy, at)
+    if envelope is not None:
+        binding = binding or envelope.binding
+        run.opened(envelope)
     # (1)
     try:
         if isinstance(evidence, bytes):
@@ -111,7 +121,8 @@ def appraise(
     # (3)
     run.checks += platform.judge(claims, policy.section(platform.name), at=at)
     # (4)
-    release, executables = match(policy.releases, platform.name, claims.registers)
+    facts = None if envelope is None else run.found(envelope, claims)
+    release, executables = match(policy.releases, platform.name, claims.registers, facts)
     run.checks.append(executables)
     # (5), (6)
     run.checks += _bound_and_fresh(claims, binding, release, policy, at)
@@ -144,7 +155,7 @@ def accept(result: Result, policy: Policy) -> Result:
 class _Appraisal:
     """One appraisal on its way."""
 
-    __slots__ = ("at", "checks", "platform", "policy", "raw", "required")
+    __slots__ = ("at", "checks", "foreign", "platform", "policy", "raw", "required")
 
     def __init__(self, raw: bytes, policy: Policy, at: int) -> None:
         self.raw = raw
@@ -153,6 +164,26 @@ class _Appraisal:
         self.platform: Platform | None = None
         self.checks: list[Check] = []
         self.required: tuple[str, ...] = ()
+        self.foreign: Foreign | None = None
+
+    def opened(self, envelope: "Envelope", facts: Mapping[str, bytes] = _NO_FACTS) -> None:
+        """Remember what the evidence came in, and what that proved."""
+        layout = envelope.layout
+        self.required = envelope.opened.required
+        self.foreign = Foreign(
+            system=envelope.system.name,
+            layout=layout.name if layout else "",
+            unprotected=layout.unprotected if layout else (),
+            facts=facts,
+            described=envelope.opened.described,
+        )
+
+    def found(self, envelope: "Envelope", claims: Claims) -> Mapping[str, bytes]:
+        """Let the other system say what it shows of evidence whose signatures held."""
+        found = envelope.found(claims, self.at)
+        self.checks += found.checks
+        self.opened(envelope, found.facts)
+        return {f"{envelope.system.name}.{name}": value for name, value in found.facts.items()}
 
     def read(self, platform: Platform) -> None:
         """Go on with the platform whose evidence was read."""
@@ -204,6 +235,7 @@ class _Appraisal:
             at=self.at,
             raw=self.raw,
             error=error,
+            foreign=self.foreign,
         )
 
 
@@ -218,7 +250,11 @@ def _bound_and_fresh(
     if binding is None:
         bound = _BINDING_SKIPPED
     else:
-        bound = binding.check(claims.committed, raw_declared=bool(release and release.raw_report_data))
+        bound = binding.check(
+            claims.committed,
+            raw_declared=bool(release and release.raw_report_data),
+            layout=release.layout if release else None,
+        )
         if binding.fresh and bound.status in _HOLDS:
             return bound, _FRESH_NONCE
     if policy.max_age is None or claims.issued_at is None:

@@ -2,13 +2,13 @@
 """Bindings: what a piece of evidence has to be bound to, and the check that it is."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hmac import compare_digest
 
 import msgspec
 
 from nacre.appraisal.purposes import PURPOSES, Layout, digest
-from nacre.checks import Check, Status, failed, passed
+from nacre.checks import Check, Status, failed, passed, skipped
 from nacre.errors import ConfigurationError
 from nacre.platforms.base import Committed
 
@@ -24,8 +24,9 @@ _ADDRESS = 20
 _MAX_APP_DATA = 4096
 _MAX_PART = 1 << 20
 _ROLES = ("client", "server")
+_RAW = "raw"
 
-_PASSED = {name: passed("binding", purpose=name) for name in (*PURPOSES, "raw")}
+_PASSED = {name: passed("binding", purpose=name) for name in (*PURPOSES, _RAW)}
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
         fresh: Whether evidence bound so was made after the verifier's nonce.
         own: Whether it is one of our purposes, which nothing else can be mistaken for.
         loose: Whether fields that it does not name may hold anything.
+        partial: Whether the field for digests only begins with ``digest``.
     """
 
     purpose: str
@@ -48,6 +50,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     fresh: bool = False
     own: bool = True
     loose: bool = False
+    partial: bool = False
 
     @classmethod
     def nonce(cls, nonce: bytes, *, identity: bytes = b"") -> "Binding":
@@ -257,7 +260,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
         elif not others:
             raise _wrong("raw", "report_data", expected="at least one field", actual="none")
         return cls(
-            purpose="raw",
+            purpose=_RAW,
             digest=user_data if report_data is None else report_data,
             nonce_field=nonce,
             key_field=public_key,
@@ -267,26 +270,32 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @classmethod
-    def foreign(cls, layout: Layout, parts: Mapping[str, bytes]) -> "Binding":
+    def foreign(cls, layout: Layout, parts: Mapping[str, bytes], *, ours: Collection[str] = ()) -> "Binding":
         """Bind as another system does.
 
         Args:
             layout: The system's layout.
             parts: The parts that it names, by name.
+            ours: Names of the parts that the verifier itself gave. Evidence is fresh only if the part that
+                makes it so is among them: a nonce that came with the evidence shows nothing.
 
         Raises:
-            ConfigurationError: ``binding-parts``.
+            ConfigurationError: ``binding-parts``, ``binding-part``.
         """
         if set(parts) != set(layout.parts):
             raise ConfigurationError(
                 "binding-parts", what=layout.name, expected=layout.parts, actual=tuple(sorted(parts))
             )
+        fields = layout.compute(parts)
         return cls(
             purpose=layout.name,
-            digest=layout.compute(parts),
-            fresh="replay" not in layout.unprotected,
+            digest=fields.data,
+            nonce_field=fields.nonce,
+            key_field=fields.public_key,
+            fresh=layout.fresh in ours,
             own=False,
             loose=True,
+            partial=fields.partial,
         )
 
     def committed(self, *, fields: bool, hashed: bool = False) -> Committed:
@@ -305,21 +314,37 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
             hashed=hashed,
         )
 
-    def check(self, committed: Committed, *, raw_declared: bool) -> Check:
+    def check(self, committed: Committed, *, raw_declared: bool, layout: str | None = "") -> Check:
         """Hold what evidence commits to against this binding, in constant time.
 
         Args:
             committed: What the evidence commits to.
             raw_declared: Whether the matching release lets somebody else choose these bytes.
+            layout: The one layout of another system that the matching release says its code uses, empty if
+                it names none; None if no release matched, so that nobody says what this code uses.
         """
-        if not self.own and not raw_declared:
+        declared = raw_declared or self.own or layout == self.purpose
+        if not declared and self.purpose == _RAW:
             return failed("binding", "raw-report-data-undeclared", purpose=self.purpose)
+        if not declared and layout is not None:
+            return failed("binding", "layout-undeclared", expected=layout or "none", actual=self.purpose)
+        mismatch = self._mismatch(committed)
+        if mismatch is not None:
+            return mismatch
+        if not declared:
+            return skipped("binding", "layout-without-release", actual=self.purpose)
+        if self.own and raw_declared:
+            return Check("binding", Status.WARN, "raw-oracle", {"purpose": self.purpose})
+        return _PASSED.get(self.purpose) or passed("binding", purpose=self.purpose)
+
+    def _mismatch(self, committed: Committed) -> Check | None:
         expected = self.committed(fields=committed.fields, hashed=committed.hashed)
         separate = self.nonce_field is not None or self.key_field is not None
         if self.loose and separate and not committed.fields:
             return failed("binding", "binding-field-absent")
+        data = committed.data[: len(expected.data)] if self.partial else committed.data
         for reason, wanted, found in (
-            ("binding-mismatch", None if self.digest is None else expected.data, committed.data),
+            ("binding-mismatch", None if self.digest is None else expected.data, data),
             ("binding-nonce-mismatch", expected.nonce, committed.nonce),
             ("binding-key-mismatch", expected.public_key, committed.public_key),
         ):
@@ -327,9 +352,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             if not compare_digest(wanted or b"", found or b""):
                 return failed("binding", reason, purpose=self.purpose, expected=wanted, actual=found)
-        if self.own and raw_declared:
-            return Check("binding", Status.WARN, "raw-oracle", {"purpose": self.purpose})
-        return _PASSED.get(self.purpose) or passed("binding", purpose=self.purpose)
+        return None
 
 
 def _hashed(part: bytes) -> bytes:

@@ -12,12 +12,13 @@ Source: docs/concepts/bindings.md.
 
 import hashlib
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from nacre.errors import ConfigurationError
 
-__all__ = ["PURPOSES", "Layout", "Purpose", "add_layout", "digest", "layouts"]
+__all__ = ["PURPOSES", "Fields", "Layout", "Purpose", "digest"]
 
 
 class Purpose(msgspec.Struct, frozen=True):
@@ -76,38 +77,40 @@ def digest(purpose: str, *parts: bytes) -> bytes:
     return hashlib.sha512(_PREFIXES[purpose] + body).digest()
 
 
+class Fields(NamedTuple):
+    """What evidence holds that is bound as another system does; None where that leaves a field open.
+
+    Attributes:
+        data: The field for digests: all 64 bytes of report data, or Nitro's ``user_data``.
+        nonce: Nitro's field of that name.
+        public_key: Nitro's field of that name.
+        partial: Whether ``data`` is only the beginning of its field, and the rest may hold anything.
+    """
+
+    data: bytes | None = None
+    nonce: bytes | None = None
+    public_key: bytes | None = None
+    partial: bool = False
+
+
 class Layout(msgspec.Struct, frozen=True):
     """Another system's way to bind evidence.
 
     Attributes:
-        name: ``system`` or ``system/variant``.
-        parts: What has to be known to compute it.
-        compute: From the parts, by name, to the bytes of the field.
+        name: ``system/variant``.
+        parts: What has to be known to compute it, all of it.
+        compute: From the parts, by name, to the fields. Raises ``ConfigurationError("binding-part")`` if a
+            part has a form that this layout cannot have.
         unprotected: What it leaves open: ``replay``, ``relay``, ``diversion``, ``reflection``.
         source: Where the layout is described.
+        fresh: The part that the verifier chose for this one time, if there is one: a nonce, or the exporter
+            of a session. Evidence counts as fresh only if the verifier itself gave that part; such a layout
+            leaves no ``replay`` open.
     """
 
     name: str
     parts: tuple[str, ...]
-    compute: Callable[[Mapping[str, bytes]], bytes]
+    compute: Callable[[Mapping[str, bytes]], Fields]
     unprotected: tuple[str, ...]
     source: str
-
-
-_LAYOUTS: dict[str, Layout] = {}
-
-
-def add_layout(layout: Layout) -> Layout:
-    """Add another system's layout; a name is given once.
-
-    Raises:
-        ConfigurationError: ``binding-layout-taken``.
-    """
-    if layout.name in PURPOSES or _LAYOUTS.setdefault(layout.name, layout) != layout:
-        raise ConfigurationError("binding-layout-taken", actual=layout.name)
-    return layout
-
-
-def layouts() -> tuple[Layout, ...]:
-    """Return other systems' layouts, by name."""
-    return tuple(_LAYOUTS[name] for name in sorted(_LAYOUTS))
+    fresh: str = ""

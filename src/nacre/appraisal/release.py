@@ -17,7 +17,9 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 
 from nacre import platforms
+from nacre.appraisal import systems
 from nacre.appraisal.documents import Document, read_text
+from nacre.appraisal.systems.base import Fact
 from nacre.checks import Check, failed, passed, skipped
 from nacre.platforms.base import Register
 
@@ -42,12 +44,15 @@ class ReleaseHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         profile: ``isolated``: no egress and no input but through the attested channel.
         raw_report_data: Whether this code lets somebody else choose all bytes that evidence commits to.
             Such evidence can speak for any purpose, so every other binding is warned about.
+        layout: The one layout of another system in which this code binds evidence (``dstack/ratls-cert``).
+            Evidence bound so is accepted without opening raw report data to everything.
     """
 
     id: Annotated[str, msgspec.Meta(pattern=NAME)]
     version: Annotated[str, msgspec.Meta(max_length=128)] = ""
     profile: Literal["", "isolated"] = ""
     raw_report_data: bool = False
+    layout: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -84,7 +89,10 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
         version: The application's version, for people.
         profile: ``isolated``, or empty.
         raw_report_data: Whether somebody else may choose what evidence of this code commits to.
+        layout: The one layout of another system in which this code binds evidence, or empty.
         variants: Platform to the sets of registers that the release may show there.
+        facts: ``system.name`` to the acceptable values of what the release asks of other systems, bytes
+            (text as UTF-8). All of it belongs to every variant.
         fingerprint: SHA-256 of all of the above, 32 bytes, however the document was laid out.
         matched: The passing check, made once.
     """
@@ -93,7 +101,9 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     profile: str
     raw_report_data: bool
+    layout: str
     variants: Mapping[str, tuple[Variant, ...]]
+    facts: Mapping[str, tuple[bytes, ...]]
     fingerprint: bytes
     matched: Check
 
@@ -130,21 +140,24 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
         names = (*platforms.builtin_names(), *outsiders)
         own = ReleaseHead.__struct_fields__
         for key in document.table:
-            if key not in own and key not in names:
-                raise document.unknown(key, (*own, *names))
+            if key not in own and key not in names and key not in systems.names():
+                raise document.unknown(key, (*own, *names, *systems.names()))
         head = document._replace(
             table={key: value for key, value in document.table.items() if key in own}
         ).convert(ReleaseHead)
         variants = {name: tuple(_variants(document, name)) for name in names if name in document.table}
         if not variants:
             raise document.missing(" or ".join(f"[[{name}]]" for name in names))
+        facts = dict(_facts(document, [name for name in systems.names() if name in document.table]))
         return cls(
             id=head.id,
             version=head.version,
             profile=head.profile,
             raw_report_data=head.raw_report_data,
+            layout=_layout(document, head.layout),
             variants=variants,
-            fingerprint=hashlib.sha256(msgspec.json.encode((head, variants), order="sorted")).digest(),
+            facts=facts,
+            fingerprint=hashlib.sha256(msgspec.json.encode((head, variants, facts), order="sorted")).digest(),
             matched=passed("executables", release=head.id),
         )
 
@@ -161,15 +174,22 @@ class Match(NamedTuple):
     check: Check
 
 
-def match(releases: Iterable[Release], platform: str, registers: Mapping[str, bytes]) -> Match:
-    """Find the release that evidence shows, all registers of one variant together.
+def match(
+    releases: Iterable[Release],
+    platform: str,
+    registers: Mapping[str, bytes],
+    facts: Mapping[str, bytes] | None = None,
+) -> Match:
+    """Find the release that evidence shows, all registers of one variant and all facts together.
 
     Args:
         releases: The releases that a policy names.
         platform: The platform of the evidence.
         registers: What the evidence shows.
+        facts: What another system shows by it, by ``system.name``; None if no system was asked.
     """
     rivals = []
+    unseen: Release | None = None
     for release in releases:
         for variant in release.variants.get(platform, ()):
             for name, value in variant.equal:
@@ -177,16 +197,38 @@ def match(releases: Iterable[Release], platform: str, registers: Mapping[str, by
                     break
             else:
                 if not variant.least or not any(variant.differences(registers)):
-                    return Match(release, release.matched)
+                    if not release.facts or (facts is not None and not any(_unlike(release, facts))):
+                        return Match(release, release.matched)
+                    unseen = unseen or release
             rivals.append((release, variant))
     if not rivals:
         return Match(None, skipped("executables", "no-release", platform=platform))
-    return Match(None, _closest(rivals, registers))
+    if unseen is not None and facts is None:
+        asked = tuple(unseen.facts)
+        return Match(None, skipped("executables", "facts-not-shown", release=unseen.id, expected=asked))
+    return Match(None, _closest(rivals, registers, facts or {}))
 
 
-def _closest(rivals: Iterable[tuple[Release, Variant]], registers: Mapping[str, bytes]) -> Check:
+def _unlike(release: Release, facts: Mapping[str, bytes]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, expected and actual value of each fact that is not as the release asks."""
+    for name, values in release.facts.items():
+        actual = facts.get(name)
+        if actual not in values:
+            yield name, " or ".join(map(_fact, values)), "absent" if actual is None else _fact(actual)
+
+
+def _fact(value: bytes) -> str:
+    text = value.decode("ascii", "replace")
+    return text if text.isprintable() and "\ufffd" not in text else value.hex()
+
+
+def _closest(
+    rivals: Iterable[tuple[Release, Variant]], registers: Mapping[str, bytes], facts: Mapping[str, bytes]
+) -> Check:
     """Explain a mismatch by the variant that has the fewest differences; the first of equals."""
-    differing = [(release, list(variant.differences(registers))) for release, variant in rivals]
+    differing = [
+        (release, [*variant.differences(registers), *_unlike(release, facts)]) for release, variant in rivals
+    ]
     release, differences = min(differing, key=lambda rival: len(rival[1]))
     return failed(
         "executables",
@@ -201,6 +243,37 @@ def _closest(rivals: Iterable[tuple[Release, Variant]], registers: Mapping[str, 
 def register_key(register: Register) -> str:
     """Return what a release calls a register."""
     return f"min_{register.name}" if register.kind == "minimum" else register.name
+
+
+def _layout(document: Document, name: str) -> str:
+    if name and name not in [known.name for known in systems.layouts()]:
+        raise document.wrong("layout", f"no system has a layout {name}; nacre explain --systems lists them")
+    return name
+
+
+def _facts(document: Document, names: Iterable[str]) -> Iterator[tuple[str, tuple[bytes, ...]]]:
+    """Read the tables of other systems: each key lists the values that are acceptable."""
+    for system in names:
+        table = document.table[system]
+        known = {fact.name: fact for fact in systems.get(system).facts}
+        if not isinstance(table, dict) or not table:
+            raise document.wrong(system, f"a table [{system}] with at least one key was expected")
+        below = document.below(system, table)
+        for key, values in table.items():
+            if key not in known:
+                raise below.unknown(key, known)
+            if not isinstance(values, list) or not 0 < len(values) <= _MAX_VARIANTS:
+                raise below.wrong(key, f"a list of 1 to {_MAX_VARIANTS} values was expected")
+            yield f"{system}.{key}", tuple(_fact_value(below, key, known[key], value) for value in values)
+
+
+def _fact_value(document: Document, key: str, fact: Fact, value: object) -> bytes:
+    if not fact.size and isinstance(value, str) and value:
+        return value.encode()
+    if isinstance(value, str) and len(value) == 2 * fact.size and _HEX.fullmatch(value):
+        return binascii.unhexlify(value)
+    wanted = f"{2 * fact.size} hexadecimal digits" if fact.size else "text"
+    raise document.wrong(key, f"{wanted} expected, got {_shown(value)}")
 
 
 def _variants(document: Document, platform: str) -> Iterator[Variant]:

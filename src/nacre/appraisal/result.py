@@ -16,13 +16,40 @@ from nacre.trust.anchors import Origin
 if TYPE_CHECKING:
     from nacre.errors import NacreError
 
-__all__ = ["NOT_PROVEN", "Result"]
+__all__ = ["NOT_PROVEN", "UNPROTECTED", "Foreign", "Result"]
 
 #: What no evidence shows, repeated in every Result.
 NOT_PROVEN = (
     "where the machine stands and who holds it: hardware interposers and extracted keys leave no trace "
     "in evidence"
 )
+
+#: What a binding may leave open, said so that its reader knows what to do about it.
+UNPROTECTED: Mapping[str, str] = {
+    "replay": "that the evidence is new: this binding has no nonce of yours, so it may be of any age",
+    "relay": "that you talk to this very machine: whoever holds the bound key, or stands between, may answer "
+    "with another machine's evidence",
+    "diversion": "that it is the machine that you meant: anybody's genuine machine with this code can answer",
+    "reflection": "that it is not your own side's evidence sent back: no role is bound",
+}
+
+
+class Foreign(msgspec.Struct, frozen=True, kw_only=True):
+    """What another system's envelope and layout had to do with a Result.
+
+    Attributes:
+        system: The system's name.
+        layout: The layout's, empty if none was known.
+        unprotected: What that layout leaves open, words of :data:`UNPROTECTED`.
+        facts: What the system proved by the evidence, by name.
+        described: What the envelope says of itself and nothing proves.
+    """
+
+    system: str
+    layout: str = ""
+    unprotected: tuple[str, ...] = ()
+    facts: Mapping[str, bytes] = {}
+    described: Mapping[str, bytes | str] = {}
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +68,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         at: The time it was judged at, Unix seconds.
         raw: The evidence.
         error: The error that ended the appraisal early, if one did.
+        foreign: The other system whose evidence it was, if it was.
     """
 
     verdict: Verdict
@@ -53,6 +81,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     raw: bytes
     error: "NacreError | None" = None
+    foreign: Foreign | None = None
 
     def __bool__(self) -> NoReturn:
         """Refuse: collapsing a verdict into a boolean is how verifiers were fooled."""
@@ -62,6 +91,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     def evidence(self) -> bytes:
         """SHA-256 of the evidence, 32 bytes."""
         return hashlib.sha256(self.raw).digest()
+
+    @property
+    def not_proven(self) -> tuple[str, ...]:
+        """What this evidence does not show, however good the verdict is."""
+        left_open = self.foreign.unprotected if self.foreign else ()
+        return (NOT_PROVEN, *(UNPROTECTED[name] for name in left_open))
 
     def check(self, identifier: str) -> Check | None:
         """Return the first check with this identifier."""
