@@ -6,9 +6,9 @@ Intel TDX DCAP Quoting Library API, appendix A.3 (quote v4, v5); TD 1.5 extensio
 Verification Library, ``QuoteConstants.h``.
 """
 
-import struct
-
 import msgspec
+
+from nacre.platforms.layout import Layout
 
 __all__ = [
     "BODY_TYPES",
@@ -96,31 +96,6 @@ class TdReport(msgspec.Struct, frozen=True, gc=False):
     init_tee_fmspc: bytes = b""
     cur_serv_td_hash: bytes = b""
     cur_serv_td_attributes: bytes = b""
-
-
-class Layout:
-    """A fixed structure: the fields of a record in order, with their struct codes.
-
-    Attributes:
-        packed: The compiled structure.
-        size: Its size in bytes.
-        fields: Name, offset and size of each field.
-    """
-
-    __slots__ = ("fields", "packed", "size")
-
-    def __init__(self, record: type[msgspec.Struct], codes: str) -> None:
-        """Give the first fields of ``record`` the struct codes, separated by blanks."""
-        items = codes.split()
-        self.packed = struct.Struct("<" + "".join(items))
-        self.size = self.packed.size
-        fields = []
-        offset = 0
-        for name, code in zip(record.__struct_fields__, items, strict=False):
-            size = struct.calcsize("<" + code)
-            fields.append((name, offset, size))
-            offset += size
-        self.fields = tuple(fields)
 
 
 HEADER = Layout(QuoteHeader, "H H I H H 16s 20s")

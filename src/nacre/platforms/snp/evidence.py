@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evidence of SEV-SNP in the forms in which it travels: bytes -> frozen record. Pure; knows no trust.
+
+``report``
+    The attestation report alone, 1184 bytes.
+``extended``
+    The report and behind it the host's certificate table (GHCB specification), as SNP_GET_EXT_REPORT of
+    the guest driver or ``outblob`` and ``auxblob`` of configfs-tsm give them.
+``hcl``
+    Azure's report of its paravisor, with the report and the runtime data that it commits to.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from nacre.platforms.snp.report import REPORT_SIZE, Report, is_report, parse_report, unpack_report
+
+__all__ = ["FORMS", "SalvagedSnp", "SnpEvidence", "is_evidence", "parse", "salvage"]
+
+#: The forms that are read.
+FORMS = ("report", "extended", "hcl")
+
+_HCL_MAGIC = b"HCLA"
+_HCL_REPORT = 32  # where the report is in there
+_NO_CERTIFICATES: Mapping[str, bytes] = {}
+
+
+class SnpEvidence(msgspec.Struct, frozen=True, gc=False):
+    """Decoded evidence.
+
+    Attributes:
+        raw: The bytes as they came.
+        report: The report in them.
+        form: ``report``, ``extended`` or ``hcl``.
+        offset: Where the report begins in ``raw``.
+        certificates: The host's certificates by endorsement role, as they came. Never an anchor.
+        runtime: Azure's runtime data, to which the report commits; None in other forms.
+        platform: ``snp``.
+    """
+
+    raw: bytes
+    report: Report
+    form: str = "report"
+    offset: int = 0
+    certificates: Mapping[str, bytes] = _NO_CERTIFICATES
+    runtime: bytes | None = None
+    platform: str = "snp"
+
+    @property
+    def report_bytes(self) -> bytes:
+        """The 1184 bytes of the report."""
+        return self.raw[self.offset : self.offset + REPORT_SIZE]
+
+
+class SalvagedSnp(SnpEvidence, frozen=True, gc=False):
+    """Evidence that is not well-formed or not supported, as far as it could be read."""
+
+
+def is_evidence(data: bytes) -> bool:
+    """Tell from the first bytes whether this is evidence of SEV-SNP."""
+    return is_report(data) or data.startswith(_HCL_MAGIC)
+
+
+def parse(data: bytes) -> SnpEvidence:
+    """Decode evidence.
+
+    Raises:
+        MalformedEvidence: It is not well-formed.
+        UnsupportedEvidence: The report is of a version or signature algorithm that is not verified here.
+    """
+    if len(data) == REPORT_SIZE:
+        return SnpEvidence(data, parse_report(data))
+    if data.startswith(_HCL_MAGIC):
+        from nacre.platforms.snp.hcl import parse_hcl  # noqa: PLC0415 (few need it)
+
+        hcl = parse_hcl(data)
+        return SnpEvidence(data, parse_report(hcl.report), "hcl", _HCL_REPORT, runtime=hcl.runtime)
+    report = parse_report(data[:REPORT_SIZE])
+    from nacre.platforms.snp.ghcb import parse_table  # noqa: PLC0415 (few need it)
+
+    return SnpEvidence(data, report, "extended", certificates=parse_table(data[REPORT_SIZE:]))
+
+
+def salvage(data: bytes) -> SalvagedSnp | None:
+    """Read the report of evidence that :func:`parse` refuses; None if there is none."""
+    offset = _HCL_REPORT if data.startswith(_HCL_MAGIC) else 0
+    report = data[offset : offset + REPORT_SIZE]
+    if len(report) != REPORT_SIZE:
+        return None
+    return SalvagedSnp(data, unpack_report(report), "hcl" if offset else "report", offset)
