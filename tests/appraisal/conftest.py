@@ -39,6 +39,8 @@ class Acme:
     title: ClassVar[str] = "Acme Enclaves"
     roles: ClassVar[tuple[str, ...]] = ()
     required: ClassVar[tuple[str, ...]] = ("acme.signature", "revocation")
+    physical: ClassVar[tuple[str, ...]] = ("acme.chip", "acme.room")
+    not_proven: ClassVar[str] = "who feeds the coyote"
     policy: ClassVar[type[PlatformPolicy]] = AcmePolicy
     registers: ClassVar[tuple[Register, ...]] = (
         Register("code", 4, "value"),

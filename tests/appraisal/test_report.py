@@ -14,7 +14,7 @@ from nacre import reasons
 from nacre.appraisal.report import SCHEMA, Report, report, to_json
 from nacre.appraisal.result import NOT_PROVEN, Result
 from nacre.appraisal.verdict import Verdict
-from nacre.checks import Check, Later, Status, Value, failed, skipped
+from nacre.checks import Check, Later, Status, Value, failed, passed, skipped
 from nacre.errors import MalformedEvidence
 from nacre.trust.anchors import Origin
 
@@ -35,6 +35,7 @@ def test_a_verified_result(make_result: MakeResult) -> None:
         "checks",
         "claims",
         "error",
+        "physical",
         "not_proven",
     ]
     assert document["schema"] == SCHEMA == "nacre-result/v1"
@@ -44,6 +45,7 @@ def test_a_verified_result(make_result: MakeResult) -> None:
     assert document["evidence"] == hashlib.sha256(b"evidence").hexdigest()
     assert (document["policy"], document["release"], document["platform"]) == ("policy-1", "worm-1", "acme")
     assert document["error"] is None
+    assert document["physical"] == {"checked": [], "unchecked": [], "not_proven": NOT_PROVEN}
     assert document["not_proven"] == [NOT_PROVEN]
     assert document["claims"] == {
         "registers": {"code": "c0dec0de", "boot": "00000000"},
@@ -52,6 +54,19 @@ def test_a_verified_result(make_result: MakeResult) -> None:
         "issued_at": "2026-11-18T11:06:35Z",
         "valid_until": "2026-11-18T13:53:20Z",
         "identity": {"chip": "0102", "model": "A1", "shared": False},
+    }
+
+
+def test_what_was_asked_of_the_machine(make_result: MakeResult) -> None:
+    asked = msgspec.structs.replace(
+        make_result(passed("acme.chip"), skipped("acme.fuse", "not-reached")),
+        levers=("acme.room", "acme.chip", "acme.fuse"),
+        limit="who feeds the coyote",
+    )
+    assert json.loads(to_json(asked))["physical"] == {
+        "checked": ["acme.chip"],
+        "unchecked": ["acme.room", "acme.fuse"],
+        "not_proven": "who feeds the coyote",
     }
 
 

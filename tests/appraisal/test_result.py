@@ -3,11 +3,13 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
-from nacre.appraisal.result import Result
+from nacre.appraisal.result import NOT_PROVEN, UNPROTECTED, Foreign, Physical, Result
 from nacre.appraisal.verdict import Verdict
-from nacre.checks import Check, Status, failed, skipped
+from nacre.checks import Check, Status, failed, passed, skipped
+from nacre.trust.anchors import Origin
 
 MakeResult = Callable[..., Result]
 
@@ -45,6 +47,34 @@ def test_problems_are_all_that_is_not_clean(make_result: MakeResult) -> None:
     result = make_result(*bad)
     assert result.problems() == bad[:3]
     assert make_result().problems() == ()
+
+
+def test_what_was_asked_of_the_machine(make_result: MakeResult) -> None:
+    levers = tuple(f"acme.{number}" for number in range(1, 6))
+    made = (
+        passed("acme.1"),
+        failed("acme.2", "lever-refused", line="x", actual="a", expected=("b",)),
+        Check("acme.3", Status.NOT_APPLICABLE),
+        skipped("acme.4", "not-reached"),
+    )
+    physical = msgspec.structs.replace(make_result(*made), levers=levers, limit="who feeds it").physical
+    assert physical == Physical(levers[:2], levers[2:], "who feeds it")
+
+
+def test_what_is_not_proven_depends_on_who_spoke(make_result: MakeResult) -> None:
+    assert make_result().not_proven == (NOT_PROVEN,)
+    private = make_result(origin=Origin.PRIVATE).not_proven
+    simulated = make_result(origin=Origin.SIMULATED).not_proven
+    refused = make_result(verified=False).not_proven
+    assert {said[1:] for said in (private, simulated, refused)} == {(NOT_PROVEN,)}
+    assert [said[0].partition(":")[0] for said in (private, simulated, refused)] == [
+        "that a vendor's hardware spoke",
+        "that any hardware spoke",
+        "anything that the evidence says",
+    ]
+    foreign = Foreign(system="gramine", layout="gramine", unprotected=("relay", "replay"))
+    left_open = msgspec.structs.replace(make_result(), foreign=foreign, limit="who feeds it").not_proven
+    assert left_open == ("who feeds it", UNPROTECTED["relay"], UNPROTECTED["replay"])
 
 
 def test_every_check_explains_itself(make_result: MakeResult) -> None:

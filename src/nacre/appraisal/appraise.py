@@ -21,7 +21,7 @@ from nacre import platforms
 from nacre.appraisal.bindings import Binding
 from nacre.appraisal.policy import Policy
 from nacre.appraisal.release import Release, match
-from nacre.appraisal.result import Foreign, Result
+from nacre.appraisal.result import NOT_PROVEN, Foreign, Result
 from nacre.appraisal.sources import CheckSource
 from nacre.appraisal.verdict import Verdict, conclude
 from nacre.checks import Check, Later, Status, failed, passed, skipped
@@ -236,6 +236,8 @@ class _Appraisal:
             raw=self.raw,
             error=error,
             foreign=self.foreign,
+            levers=self.platform.physical if self.platform else (),
+            limit=self.platform.not_proven if self.platform else NOT_PROVEN,
         )
 
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from nacre import reasons
-from nacre.appraisal.result import NOT_PROVEN, Result
+from nacre.appraisal.result import Result
 from nacre.appraisal.verdict import Verdict
 from nacre.checks import Check, Status, Value
 from nacre.platforms.base import Claims
@@ -22,6 +22,7 @@ __all__ = [
     "ClaimsReport",
     "CommittedReport",
     "ErrorReport",
+    "PhysicalReport",
     "Report",
     "report",
     "to_json",
@@ -109,6 +110,20 @@ class ErrorReport(msgspec.Struct, frozen=True, kw_only=True):
     hint: str | None
 
 
+class PhysicalReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked of the machine itself, against whoever has it in their hands.
+
+    Attributes:
+        checked: The platform's checks of this kind that were made; their outcomes are among the checks.
+        unchecked: Those that were not made, since the policy asks nothing or the appraisal ended before.
+        not_proven: What evidence of this platform never shows, whatever is asked.
+    """
+
+    checked: list[str]
+    unchecked: list[str]
+    not_proven: str
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """An Attestation Result as JSON.
 
@@ -125,7 +140,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         checks: Every check, in the order in which it was made.
         claims: What the evidence proved, null if its signatures did not hold.
         error: The error that ended the appraisal early, null if none did.
-        not_proven: What no evidence shows.
+        physical: What was asked of the machine itself.
+        not_proven: What stays open, however good the verdict is.
     """
 
     schema: Literal["nacre-result/v1"]
@@ -139,12 +155,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     checks: list[CheckReport]
     claims: ClaimsReport | None
     error: ErrorReport | None
+    physical: PhysicalReport
     not_proven: list[str]
 
 
 def report(result: Result) -> Report:
     """Put a Result into words."""
-    error = result.error
+    error, physical = result.error, result.physical
     return Report(
         schema=SCHEMA,
         verdict=result.verdict,
@@ -159,7 +176,12 @@ def report(result: Result) -> Report:
         error=None
         if error is None
         else ErrorReport(code=error.code, message=str(error), hint=error.hint or None),
-        not_proven=[NOT_PROVEN],
+        physical=PhysicalReport(
+            checked=list(physical.checked),
+            unchecked=list(physical.unchecked),
+            not_proven=physical.not_proven,
+        ),
+        not_proven=list(result.not_proven),
     )
 
 

@@ -16,9 +16,9 @@ from nacre.trust.anchors import Origin
 if TYPE_CHECKING:
     from nacre.errors import NacreError
 
-__all__ = ["NOT_PROVEN", "UNPROTECTED", "Foreign", "Result"]
+__all__ = ["NOT_PROVEN", "UNPROTECTED", "Foreign", "Physical", "Result"]
 
-#: What no evidence shows, repeated in every Result.
+#: What no evidence of any kind shows. Each platform says it of its own evidence.
 NOT_PROVEN = (
     "where the machine stands and who holds it: hardware interposers and extracted keys leave no trace "
     "in evidence"
@@ -32,6 +32,27 @@ UNPROTECTED: Mapping[str, str] = {
     "diversion": "that it is the machine that you meant: anybody's genuine machine with this code can answer",
     "reflection": "that it is not your own side's evidence sent back: no role is bound",
 }
+
+_UNVERIFIED = "anything that the evidence says: it was refused before it proved something"
+_OF_ORIGIN: Mapping[Origin, str] = {
+    Origin.PRIVATE: "that a vendor's hardware spoke: the chain ends at a root that the policy calls private",
+    Origin.SIMULATED: "that any hardware spoke: the chain ends at a development root, held by software",
+}
+_NOT_MADE = (Status.NOT_APPLICABLE, Status.SKIPPED)
+
+
+class Physical(msgspec.Struct, frozen=True):
+    """What was asked of the machine itself, against whoever has it in their hands.
+
+    Attributes:
+        checked: The platform's checks of this kind that were made, whatever came out.
+        unchecked: Those that were not: the policy asks nothing, or the appraisal ended before.
+        not_proven: What evidence of this platform never shows, whatever is asked.
+    """
+
+    checked: tuple[str, ...]
+    unchecked: tuple[str, ...]
+    not_proven: str
 
 
 class Foreign(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +90,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         raw: The evidence.
         error: The error that ended the appraisal early, if one did.
         foreign: The other system whose evidence it was, if it was.
+        levers: The platform's checks about the machine itself, made or not.
+        limit: What evidence of this platform never shows.
     """
 
     verdict: Verdict
@@ -82,6 +105,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
     error: "NacreError | None" = None
     foreign: Foreign | None = None
+    levers: tuple[str, ...] = ()
+    limit: str = NOT_PROVEN
 
     def __bool__(self) -> NoReturn:
         """Refuse: collapsing a verdict into a boolean is how verifiers were fooled."""
@@ -94,9 +119,20 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def not_proven(self) -> tuple[str, ...]:
-        """What this evidence does not show, however good the verdict is."""
+        """What this evidence does not show, however good the verdict is; each goes after "not proven"."""
+        of_origin = _UNVERIFIED if self.claims is None else _OF_ORIGIN.get(self.claims.origin)
         left_open = self.foreign.unprotected if self.foreign else ()
-        return (NOT_PROVEN, *(UNPROTECTED[name] for name in left_open))
+        return (*((of_origin,) if of_origin else ()), self.limit, *(UNPROTECTED[name] for name in left_open))
+
+    @property
+    def physical(self) -> Physical:
+        """What was asked of the machine itself, and what no answer to that shows."""
+        made = {check.id for check in self.checks if check.status not in _NOT_MADE}
+        return Physical(
+            checked=tuple(lever for lever in self.levers if lever in made),
+            unchecked=tuple(lever for lever in self.levers if lever not in made),
+            not_proven=self.limit,
+        )
 
     def check(self, identifier: str) -> Check | None:
         """Return the first check with this identifier."""

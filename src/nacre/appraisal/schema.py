@@ -14,7 +14,14 @@ import msgspec
 from nacre import platforms
 from nacre.appraisal.policy import AnchorFiles, PolicyHead
 from nacre.appraisal.release import ANY, ReleaseHead, register_key
-from nacre.appraisal.report import CheckReport, ClaimsReport, CommittedReport, ErrorReport, Report
+from nacre.appraisal.report import (
+    CheckReport,
+    ClaimsReport,
+    CommittedReport,
+    ErrorReport,
+    PhysicalReport,
+    Report,
+)
 from nacre.platforms.base import Register
 
 __all__ = ["SCHEMAS", "encode", "policy_schema", "release_schema", "result_schema"]
@@ -70,7 +77,7 @@ def release_schema() -> Schema:
 
 def result_schema() -> Schema:
     """Return the JSON Schema of a Result's JSON, ``nacre-result/v1``."""
-    parts = _components((Report, CheckReport, ClaimsReport, CommittedReport, ErrorReport))
+    parts = _components((Report, CheckReport, ClaimsReport, CommittedReport, ErrorReport, PhysicalReport))
     head = parts.pop(Report.__name__)
     return {"$schema": _DIALECT, **head, "title": "Nacre attestation result", "$defs": parts}
 

@@ -4,7 +4,7 @@
 from collections.abc import Iterator, Mapping
 
 from nacre import platforms, reasons
-from nacre.appraisal.result import NOT_PROVEN, Result
+from nacre.appraisal.result import Result
 from nacre.appraisal.verdict import Verdict
 from nacre.checks import Check, Status
 from nacre.cli.terminal import Style, clean, wrap
@@ -76,8 +76,18 @@ def result_lines(
     if verbose and result.claims is not None:
         yield from _values("registers", result.claims.registers, style, columns)
         yield from _values("identity", result.claims.identity, style, columns)
+    if verbose:
+        yield from _values("physical", _physical(result), style, columns)
     yield ""
-    yield from _indented(f"Not proven: {NOT_PROVEN}.", "", 0, columns, paint=style)
+    for limit in result.not_proven:
+        yield from _indented(f"Not proven: {limit}.", "", 0, columns, paint=style)
+
+
+def _physical(result: Result) -> dict[str, str]:
+    """Say of each check about the machine itself what came of it, or that nobody asked."""
+    physical = result.physical
+    outcomes = {check.id: check.status.value for check in result.checks if check.id in physical.checked}
+    return outcomes | dict.fromkeys(physical.unchecked, "not checked")
 
 
 def _circumstances(result: Result, *, as_of: bool, style: Style, columns: int) -> Iterator[str]:

@@ -182,6 +182,11 @@ class Platform(Protocol):
     registers: ClassVar[tuple[Register, ...]]
     #: The checks without which no verdict is complete, in the order in which they are made.
     required: ClassVar[tuple[str, ...]]
+    #: Those of its checks by which a policy can ask something of the machine itself, against whoever has it
+    #: in their hands. A check that a policy does not ask for is not applicable or not made at all.
+    physical: ClassVar[tuple[str, ...]]
+    #: What no evidence of this platform shows, in half a sentence: "not proven: …".
+    not_proven: ClassVar[str]
     #: The type of this platform's part of a policy.
     policy: ClassVar[type[PlatformPolicy]]
 

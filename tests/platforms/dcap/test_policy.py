@@ -4,18 +4,8 @@
 from collections.abc import Mapping
 
 import pytest
-from tests.platforms.dcap.judging import claims_of, found, judge, refusal
-from tests.platforms.dcap.pki import (
-    DAY,
-    FMSPC,
-    INSTANCE,
-    NOW,
-    PPID,
-    World,
-    extension_fields,
-    level,
-    svn_level,
-)
+from tests.platforms.dcap.judging import found, judge, refusal
+from tests.platforms.dcap.pki import DAY, NOW, World, level, svn_level
 
 from nacre.appraisal.verdict import Verdict
 from nacre.checks import Check, Status
@@ -214,56 +204,6 @@ def test_both_documents_count(tee: str, info: int, identity: int, least: int, go
     not_asked = _check(world, "dcap.tcb-number")
     assert not_asked.status is Status.NOT_APPLICABLE
     assert explain(not_asked) == "the policy asks for no least evaluation number"
-
-
-# ── Which platform ───────────────────────────────────────────────────────────────────────────────────
-
-
-@TEES
-def test_listed_platforms(tee: str) -> None:
-    world = _world(tee)
-    for section in (
-        {"fmspcs": (FMSPC.hex(),)},
-        {"platforms": (PPID.hex(),)},
-        {"platforms": ("00" * 16, INSTANCE.hex())},
-        {"fmspcs": (FMSPC.hex(), "00" * 6), "platforms": (PPID.hex(),)},
-    ):
-        assert _check(world, "dcap.platform", **section).status is Status.PASS
-    for section, reason in (
-        ({"fmspcs": ("00" * 6,)}, "fmspc-refused"),
-        ({"fmspcs": ("00" * 6,), "platforms": (PPID.hex(),)}, "fmspc-refused"),
-        ({"fmspcs": (FMSPC.hex(),), "platforms": ("00" * 16,)}, "platform-refused"),
-        ({"platforms": ("00" * 16,)}, "platform-refused"),
-    ):
-        assert refusal(world, section=section) == f"dcap.platform: {reason}"
-
-
-@TEES
-def test_platforms_without_an_instance(tee: str) -> None:
-    """A Processor CA states neither instance nor configuration; nothing empty is on any list."""
-    fields = {number: value for number, value in extension_fields().items() if number < 6}
-    world = _world(tee, fields=fields, certificates={"pck-ca": {"name": "Intel SGX PCK Processor CA"}})
-    assert judge(world).verdict is Verdict.VERIFIED
-    assert set(claims_of(world).identity) == {"fmspc", "ppid", "sgx_type"}
-    assert refusal(world, section={"platforms": (INSTANCE.hex(),)}) == "dcap.platform: platform-refused"
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("fmspcs", "00806F050000"),
-        ("fmspcs", "00806f0500"),
-        ("fmspcs", ""),
-        ("fmspcs", "00806f05000g"),
-        ("platforms", "00" * 15),
-        ("platforms", "0X" * 16),
-    ],
-)
-def test_lists_that_could_never_match(key: str, value: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        DcapPolicy(**{key: (value,)})  # type: ignore[arg-type]
-    assert caught.value.code == "policy-hex"
-    assert key in str(caught.value)
 
 
 # ── Debug, and what is missing ───────────────────────────────────────────────────────────────────────

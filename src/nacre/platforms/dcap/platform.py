@@ -11,6 +11,7 @@ from nacre.platforms.base import Claims, Endorsements, Evidence, FieldView, Plat
 from nacre.platforms.dcap import endorsements as intel
 from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.evidence import CertType, Quote
+from nacre.platforms.dcap.levers import PHYSICAL
 from nacre.platforms.dcap.pck import parse_extension
 from nacre.platforms.dcap.salvage import SalvagedQuote, salvage_quote
 from nacre.platforms.dcap.views import quote_facts, quote_views
@@ -51,6 +52,11 @@ class DcapPlatform:
     """What is the same for SGX and TDX."""
 
     roles = intel.ROLES
+    physical = PHYSICAL
+    not_proven = (
+        "where the machine stands and who holds it: whoever puts an interposer between processor and memory "
+        "(WireTap, Battering RAM, TEE.fail) can read keys and sign quotes that look like this one"
+    )
     name: ClassVar[str]
     policy: ClassVar[type[PlatformPolicy]]
     _tee: intel.Tee

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy lines that SGX and TDX share: TCB status, advisories, evaluation number, platform lists."""
+"""The policy lines that SGX and TDX share: TCB status, advisories, evaluation number; and the machine."""
 
 from nacre.checks import Check, Later, Status, failed, passed, skipped, warned
 from nacre.errors import ConfigurationError
-from nacre.platforms.base import PlatformPolicy
 from nacre.platforms.dcap.claims import DcapClaims
+from nacre.platforms.dcap.levers import LeverPolicy, judge_levers
 from nacre.platforms.dcap.tcb import TcbReport
 from nacre.platforms.dcap.tcb_info import TcbStatus
 
@@ -17,7 +17,7 @@ _END_OF_SERVICE = "INTEL-DOC-10001"
 _ANY = "any"
 
 
-class DcapPolicy(PlatformPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DcapPolicy(LeverPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is acceptable of an Intel platform. The default accepts ``UpToDate`` and nothing else.
 
     Attributes:
@@ -29,8 +29,6 @@ class DcapPolicy(PlatformPolicy, frozen=True, kw_only=True, forbid_unknown_field
         tcb_grace_days: Accept ``OutOfDate`` for this many days after whatever is old became so: platform,
             TDX module and quoting enclave each by the first level that Intel published above theirs.
         unsafe_allow_debug: Accept a TEE whose owner can read its memory. Only for development.
-        fmspcs: Processor models to accept, 6 bytes in hex; empty for all.
-        platforms: PPIDs or platform instance ids to accept, 16 bytes in hex; empty for all.
     """
 
     accept_tcb_status: tuple[str, ...] = (TcbStatus.UP_TO_DATE,)
@@ -39,11 +37,10 @@ class DcapPolicy(PlatformPolicy, frozen=True, kw_only=True, forbid_unknown_field
     min_tcb_evaluation_number: int = 0
     tcb_grace_days: int = 0
     unsafe_allow_debug: bool = False
-    fmspcs: tuple[str, ...] = ()
-    platforms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse lines that can not mean anything."""
+        super().__post_init__()
         for status in self.accept_tcb_status:
             if status not in TcbStatus.ALL or status in _NEVER_ACCEPTABLE:
                 raise ConfigurationError(
@@ -51,17 +48,12 @@ class DcapPolicy(PlatformPolicy, frozen=True, kw_only=True, forbid_unknown_field
                     actual=status,
                     expected=tuple(sorted(TcbStatus.ALL - _NEVER_ACCEPTABLE)),
                 )
-        for what, values, size in (("fmspcs", self.fmspcs, 12), ("platforms", self.platforms, 32)):
-            for value in values:
-                if len(value) != size or not set(value) <= set("0123456789abcdef"):
-                    raise ConfigurationError("policy-hex", key=what, actual=value, expected=size // 2)
 
 
 _UP_TO_DATE = passed("dcap.tcb-status", status=TcbStatus.UP_TO_DATE)
 _NO_ADVISORIES = passed("dcap.advisories", advisories=())
 _TCB_NUMBER = Check("dcap.tcb-number", Status.NOT_APPLICABLE, "tcb-number-any")
 _DEBUG_OFF = passed("debug")
-_ANY_PLATFORM = Check("dcap.platform", Status.NOT_APPLICABLE, "platform-any")
 
 
 def judge_platform(claims: DcapClaims, policy: DcapPolicy, *, at: int) -> list[Check]:
@@ -83,7 +75,7 @@ def judge_platform(claims: DcapClaims, policy: DcapPolicy, *, at: int) -> list[C
         checks.append(warned("debug", "debug-allowed"))
     else:
         checks.append(failed("debug", "debug-on"))
-    checks.append(_judge_identity(claims, policy) if policy.fmspcs or policy.platforms else _ANY_PLATFORM)
+    checks += judge_levers(claims.pck, policy)
     return checks
 
 
@@ -151,15 +143,3 @@ def _judge_number(tcb: TcbReport, policy: DcapPolicy) -> Check:
     if actual < expected:
         return failed("dcap.tcb-number", "tcb-number-old", actual=actual, expected=expected)
     return passed("dcap.tcb-number", actual=actual, expected=expected)
-
-
-def _judge_identity(claims: DcapClaims, policy: DcapPolicy) -> Check:
-    pck = claims.pck
-    if policy.fmspcs and pck.fmspc.hex() not in policy.fmspcs:
-        return failed("dcap.platform", "fmspc-refused", actual=pck.fmspc, expected=policy.fmspcs)
-    instance = pck.platform_instance or b""
-    if policy.platforms and not {pck.ppid.hex(), instance.hex()} & set(policy.platforms):
-        return failed(
-            "dcap.platform", "platform-refused", ppid=pck.ppid, actual=instance, expected=policy.platforms
-        )
-    return passed("dcap.platform")

@@ -42,6 +42,11 @@ class NitroPlatform:
         "nitro.syntax",
         "debug",
     )
+    physical: ClassVar[tuple[str, ...]] = ("nitro.parent",)
+    not_proven: ClassVar[str] = (
+        "that AWS keeps its word: it builds the machine, holds it and signs for it, and nobody else vouches "
+        "for anything in the document"
+    )
     policy: ClassVar[type[PlatformPolicy]] = NitroPolicy
 
     def detect(self, data: bytes) -> bool:

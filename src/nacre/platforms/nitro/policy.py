@@ -75,7 +75,7 @@ _DEBUG_OFF = passed("debug")
 _DEBUG_ALLOWED = warned("debug", "nitro-debug-allowed")
 _INSTANCE = passed("nitro.instance")
 _INSTANCE_OFF = Check("nitro.instance", Status.NOT_APPLICABLE, "nitro-instance-off")
-_ANY_PARENT = passed("nitro.parent", "nitro-any-parent")
+_ANY_PARENT = Check("nitro.parent", Status.NOT_APPLICABLE, "nitro-any-parent")
 _PARENT = passed("nitro.parent")
 
 
