@@ -20,19 +20,32 @@ microsoft/openvmm, ``openhcl_attestation_protocol``. Integers are little-endian.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Final
 
 import msgspec
 
-from nacre.errors import MalformedEvidence, UnsupportedEvidence
+from nacre.checks import Check, passed
+from nacre.errors import MalformedEvidence, UnsupportedEvidence, VerificationError
 from nacre.platforms.base import FieldView
 from nacre.trust import json
 
-__all__ = ["MAGIC", "MAX_HCL", "Hcl", "hcl_views", "parse_hcl"]
+__all__ = [
+    "MAGIC",
+    "MAX_HCL",
+    "RUNTIME_CHECK",
+    "Hcl",
+    "Key",
+    "Runtime",
+    "check_runtime",
+    "hcl_views",
+    "parse_hcl",
+]
 
 MAGIC: Final = b"HCLA"
+#: The check that the report commits to the runtime data; made of HCL reports only.
+RUNTIME_CHECK: Final = "snp.runtime-data"
 #: Larger wrappers are not read. The NV index has 2600 bytes.
 MAX_HCL: Final = 64 << 10
 
@@ -47,7 +60,10 @@ _VERSIONS = (1, 2)
 _DATA_VERSION = 1
 _SNP, _TDX = 2, 4
 _HASHES = {1: "sha256", 2: "sha384", 3: "sha512"}
+_DIGESTS = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 _USER_DATA_SIZE = 64
+
+_RUNTIME_PASSED = passed(RUNTIME_CHECK)
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -65,9 +81,7 @@ class Runtime(msgspec.Struct, frozen=True):
 
     keys: tuple[Key, ...]
     user_data: str = msgspec.field(default="", name="user-data")
-    configuration: dict[str, str | bool | int | None] = msgspec.field(
-        default_factory=dict, name="vm-configuration"
-    )
+    configuration: Mapping[str, object] = msgspec.field(default_factory=dict, name="vm-configuration")
 
 
 class Hcl(msgspec.Struct, frozen=True):
@@ -93,11 +107,7 @@ class Hcl(msgspec.Struct, frozen=True):
 
     def digest(self) -> bytes:
         """Return the hash of the runtime data that the report has to begin its report data with."""
-        return hashlib.new(self.algorithm, self.runtime).digest()
-
-    def bound(self, report_data: bytes) -> bool:
-        """Tell whether a report with this report data (64 bytes) commits to the runtime data."""
-        return report_data.startswith(self.digest())
+        return _DIGESTS[self.algorithm](self.runtime).digest()
 
 
 def parse_hcl(data: bytes) -> Hcl:
@@ -129,6 +139,9 @@ def parse_hcl(data: bytes) -> Hcl:
         raise MalformedEvidence("trailing-bytes", what=_WHAT, actual=len(data) - end, offset=end)
     runtime = data[_RUNTIME_AT:end]
     claims = json.decode(runtime, Runtime, what=_RUNTIME, limit=MAX_HCL)
+    names = [key.kid for key in claims.keys]
+    if len(set(names)) < len(names):
+        raise MalformedEvidence("hcl-key-twice", actual=tuple(names))
     return Hcl(
         version,
         request,
@@ -140,18 +153,44 @@ def parse_hcl(data: bytes) -> Hcl:
     )
 
 
+def check_runtime(hcl: Hcl, report_data: bytes) -> Check:
+    """Check that the report commits to the runtime data: the hash stands at the front of its report data.
+
+    Worth something only once the report's signature held.
+
+    Args:
+        hcl: The wrapper.
+        report_data: Of the report in it, 64 bytes.
+
+    Raises:
+        VerificationError: ``hcl-runtime-data``.
+    """
+    digest = hcl.digest()
+    if not report_data.startswith(digest):
+        raise VerificationError(
+            "hcl-runtime-data",
+            check=RUNTIME_CHECK,
+            what=hcl.algorithm,
+            expected=digest,
+            actual=report_data[: len(digest)],
+        )
+    return _RUNTIME_PASSED
+
+
 def hcl_views(hcl: Hcl) -> Iterator[FieldView]:
     """List the fields of the wrapper, for inspection; those of the report are the report's."""
     yield FieldView("hcl.version", 4, 4, str(hcl.version))
     yield FieldView("hcl.request_type", 12, 4, str(hcl.request))
-    yield FieldView("hcl.report", _HEADER.size, _REPORT_SIZE, "an SNP report", ("asked for by the paravisor",))
+    yield FieldView(
+        "hcl.report", _HEADER.size, _REPORT_SIZE, "an SNP report", ("asked for by the paravisor",)
+    )
     yield FieldView("hcl.hash_type", _DATA_AT + 12, 4, hcl.algorithm)
     yield FieldView("hcl.runtime", _RUNTIME_AT, len(hcl.runtime), hcl.runtime.decode())
     yield FieldView("hcl.runtime.digest", None, None, hcl.digest().hex(), ("report data have to begin so",))
     for key in hcl.claims.keys:
         yield FieldView(f"hcl.runtime.{key.kid}", None, None, f"{key.kty} {key.n}", key.key_ops)
     for name, value in hcl.claims.configuration.items():
-        yield FieldView(f"hcl.runtime.{name}", None, None, f"{value}".lower() if value is True else f"{value}")
+        yield FieldView(f"hcl.runtime.{name}", None, None, msgspec.json.encode(value).decode())
     if hcl.user_data is not None:
         yield FieldView("hcl.runtime.user-data", None, None, hcl.user_data.hex(), ("chosen by the guest",))
 
