@@ -19,7 +19,7 @@ check: .venv/dev ## style, types, layers
 	$(bin)/ruff check . && $(bin)/ruff format --check .
 	$(bin)/mypy && $(bin)/lint-imports --no-logo
 
-bench: .venv/bench ## side by side with peers, ratios in one run
+bench: .venv/bench .venv/plain/bin/nacre ## side by side with peers, ratios in one run
 	$(bin)/python -m benchmarks.run
 
 soak: .venv/dev ## what takes hours
@@ -30,6 +30,12 @@ docs: .venv/dev ## write the generated pages of docs/reference
 
 locks: ## resolve the locks anew; needs uv
 	requirements/lock
+
+# What a user has who installs Nacre and nothing else: the start is timed there.
+.venv/plain/bin/nacre: requirements/runtime.txt requirements/build.txt pyproject.toml
+	$(PYTHON) -m venv .venv/plain
+	$(pip:$(bin)%=.venv/plain/bin%) --require-hashes -r requirements/build.txt -r $<
+	$(pip:$(bin)%=.venv/plain/bin%) --no-deps --no-build-isolation --editable .
 
 .venv/%: requirements/%.txt requirements/build.txt pyproject.toml
 	test -x $(bin)/python || $(PYTHON) -m venv .venv
