@@ -41,6 +41,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
         own: Whether it is one of our purposes, which nothing else can be mistaken for.
         loose: Whether fields that it does not name may hold anything.
         partial: Whether the field for digests only begins with ``digest``.
+        contradiction: A reason code, if what it is made of contradicts itself; then nothing is bound so.
     """
 
     purpose: str
@@ -51,6 +52,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     own: bool = True
     loose: bool = False
     partial: bool = False
+    contradiction: str = ""
 
     @classmethod
     def nonce(cls, nonce: bytes, *, identity: bytes = b"") -> "Binding":
@@ -296,6 +298,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
             own=False,
             loose=True,
             partial=fields.partial,
+            contradiction=fields.contradiction,
         )
 
     def committed(self, *, fields: bool, hashed: bool = False) -> Committed:
@@ -338,6 +341,8 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
         return _PASSED.get(self.purpose) or passed("binding", purpose=self.purpose)
 
     def _mismatch(self, committed: Committed) -> Check | None:
+        if self.contradiction:
+            return failed("binding", self.contradiction, purpose=self.purpose)
         expected = self.committed(fields=committed.fields, hashed=committed.hashed)
         separate = self.nonce_field is not None or self.key_field is not None
         if self.loose and separate and not committed.fields:

@@ -85,12 +85,14 @@ class Fields(NamedTuple):
         nonce: Nitro's field of that name.
         public_key: Nitro's field of that name.
         partial: Whether ``data`` is only the beginning of its field, and the rest may hold anything.
+        contradiction: A reason code, if the parts contradict each other, so that nothing can be bound so.
     """
 
     data: bytes | None = None
     nonce: bytes | None = None
     public_key: bytes | None = None
     partial: bool = False
+    contradiction: str = ""
 
 
 class Layout(msgspec.Struct, frozen=True):

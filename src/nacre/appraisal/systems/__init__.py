@@ -13,7 +13,9 @@ __all__ = ["about", "get", "layout", "layouts", "names", "recognise"]
 
 #: By module name, where the system's own name is no identifier. In the order in which envelopes are tried.
 _MODULES = {
+    "ra-tls": "ratls",
     "gramine": "gramine",
+    "dstack": "dstack",
 }
 
 

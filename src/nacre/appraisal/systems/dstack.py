@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""dstack: Docker Compose applications in confidential VMs.
+
+What comes is one of: the JSON of the guest agent's ``GetQuote`` or ``Attest``, a certificate with dstack's
+extensions, or the bare container of ``Attest``. Beside the quote it brings an event log; replayed to the
+RTMR3 of the quote, that log says which application runs: ``compose_hash`` is the SHA-256 of its
+``app-compose.json``. On SEV-SNP a document says the same, whose hash the report's HOST_DATA holds.
+
+That is worth as much as the operating system that wrote the log. So a release states its registers (MRTD,
+RTMR0 to RTMR2) and leaves only RTMR3 to the log: ``rtmr3 = "any"``, and a table ``[dstack]``. With RTMR0 open
+as well, the host chooses the ACPI tables that the guest's kernel runs.
+
+What its layouts leave open:
+
+* **replay**: a certificate has no nonce. ``dstack/nonce`` has one.
+* **relay** and **diversion**: all of them name a key or data, no session. Whoever has the key of one accepted
+  instance answers for all; any instance of this application may answer, run by anybody. If that matters, ask
+  for ``instance_id`` or ``app_id`` too.
+* **reflection**: no role is bound.
+* The tags (``ratls-cert:``, ``app-data:`` …) tell what the application meant. They are no wall: an
+  application asks the guest agent for evidence over any 64 bytes, so also over what another tag would give.
+  Which layout an application uses is for whoever reads its code to say, in the release.
+* ``os_image_hash`` is what the key server answered at boot, measured by the guest; the quote's own registers,
+  not this value, show which image runs.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+
+from nacre.appraisal.purposes import Fields, Layout
+from nacre.appraisal.systems import certificate, dstack_attestation, eventlog
+from nacre.appraisal.systems.base import Examine, Fact, Found, Opened, System
+from nacre.appraisal.systems.dstack_attestation import Attestation
+from nacre.checks import Check, failed, passed, skipped
+from nacre.errors import ConfigurationError, MalformedEvidence
+from nacre.platforms.base import Claims
+from nacre.trust import json
+
+__all__ = ["RA_TLS", "SYSTEM"]
+
+_FIELD = 64
+_LEAST_NONCE = 16
+_MAX_JSON = 1 << 20
+_DOCUMENT = b"dstack-mr-config-v3:\0"
+_SOURCE = "Dstack-TEE/dstack, dstack/dstack-attest/src/attestation.rs (QuoteContentType)"
+_OPEN = ("replay", "relay", "diversion", "reflection")
+
+#: Event, and the member of the SEV-SNP document, to the fact.
+_FACTS = {
+    "app-id": Fact("app_id", 20, "the application, through all its versions"),
+    "compose-hash": Fact("compose_hash", 32, "SHA-256 of app-compose.json: the application's version"),
+    "instance-id": Fact("instance_id", 20, "this one machine and its disk"),
+    "os-image-hash": Fact("os_image_hash", 32, "the image, as the key server answered"),
+}
+_PROVIDER = (
+    Fact("key_provider", 0, "where its keys come from: kms, local-sgx, none"),
+    Fact("key_provider_id", 0, "which one: of a KMS, its root key in hex"),
+)
+
+# ── Layouts ──
+
+
+def _tagged(name: str, tag: str, part: str, algorithm: str = "sha512") -> Layout:
+    def compute(parts: Mapping[str, bytes]) -> Fields:
+        digest = hashlib.new(algorithm, tag.encode() + b":" + parts[part]).digest()
+        return Fields(digest.ljust(_FIELD, b"\0"))
+
+    return Layout(f"dstack/{name}", (part,), compute, _OPEN, _SOURCE)
+
+
+def _nonce(parts: Mapping[str, bytes]) -> Fields:
+    nonce = parts["nonce"]
+    if not _LEAST_NONCE <= len(nonce) <= _FIELD // 2:
+        wanted = f"{_LEAST_NONCE} to {_FIELD // 2} bytes"
+        raise ConfigurationError(
+            "binding-part", what="dstack/nonce", part="nonce", expected=wanted, actual=len(nonce)
+        )
+    return Fields(nonce.ljust(_FIELD, b"\0"))
+
+
+def _digest_of_files(parts: Mapping[str, bytes]) -> Fields:
+    return Fields(hashlib.sha256(parts["sha256sum"]).digest() + bytes(_FIELD // 2))
+
+
+#: ``key`` is a DER SubjectPublicKeyInfo here and below.
+RA_TLS = _tagged("ratls-cert", "ratls-cert", "key")
+_LAYOUTS = (
+    RA_TLS,
+    _tagged("kms-root-ca", "kms-root-ca", "key"),
+    _tagged("zt-cert", "zt-cert", "key"),
+    _tagged("app-data", "app-data", "data"),
+    *(
+        _tagged(f"app-data-{name}", "app-data", "data", algorithm)
+        for name, algorithm in (
+            ("sha256", "sha256"),
+            ("sha384", "sha384"),
+            ("sha3-256", "sha3_256"),
+            ("sha3-384", "sha3_384"),
+            ("sha3-512", "sha3_512"),
+        )
+    ),
+    Layout("dstack/nonce", ("nonce",), _nonce, _OPEN[1:], f"{_SOURCE}, guest agent: GetQuote", "nonce"),
+    Layout(
+        "dstack/ingress",
+        ("sha256sum",),
+        _digest_of_files,
+        _OPEN,
+        "Dstack-TEE/dstack-examples, custom-domain/dstack-ingress/scripts",
+    ),
+)
+
+# ── Envelopes ──
+
+
+class _Served(msgspec.Struct):
+    """What the guest agent's ``GetQuote`` and ``Attest`` answer; bytes in hex."""
+
+    quote: str = ""
+    event_log: str | list[object] = ""
+    attestation: str = ""
+
+
+def _recognises(data: bytes) -> bool:
+    if data[:1] == b"\0":
+        return data[1:2] in b"\0\2\3"
+    if data.lstrip()[:1] == b"{":
+        return b'"attestation"' in data or (b'"quote"' in data and b'"event_log"' in data)
+    return certificate.carries(data, certificate.DSTACK, certificate.DSTACK_QUOTE)
+
+
+def _open(data: bytes, given: Mapping[str, bytes]) -> Opened:
+    compose = given.get("app-compose")
+    if certificate.looks_like(data):
+        return _of_certificate(certificate.read(data), compose)
+    if data[:1] == b"\0":
+        return _of(dstack_attestation.parse(data), compose)
+    if data.lstrip()[:1] == b"{":
+        return _of(_served(data), compose)
+    # A bare quote: it is bound, but nothing says what its RTMR3 stands for.
+    return Opened(evidence=data)
+
+
+def _served(data: bytes) -> Attestation:
+    served = json.decode(data, _Served, what="dstack answer", limit=_MAX_JSON)
+    if not served.quote:
+        return dstack_attestation.parse(_unhexed(served.attestation))
+    log = served.event_log
+    text = log.encode() if isinstance(log, str) else msgspec.json.encode(log)
+    return Attestation("tdx", _unhexed(served.quote), eventlog.parse(text))
+
+
+def _unhexed(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        raise MalformedEvidence("hex-invalid", what="dstack answer", actual=text[:32]) from None
+
+
+def _of_certificate(carrier: certificate.Carrier, compose: bytes | None) -> Opened:
+    value = carrier.octets(certificate.DSTACK)
+    quote = carrier.octets(certificate.DSTACK_QUOTE)
+    if value is not None and quote is not None:
+        raise MalformedEvidence("evidence-twice", what=str(carrier.certificate))
+    if value is not None:
+        attestation = dstack_attestation.parse(value)
+    else:
+        log = carrier.octets(certificate.DSTACK_LOG)
+        attestation = Attestation("tdx", quote or b"", eventlog.parse(log or b"[]"))
+    return carrier.around(_of(attestation, compose), RA_TLS, {"key": carrier.certificate.spki})
+
+
+def _of(attestation: Attestation, compose: bytes | None) -> Opened:
+    return Opened(
+        evidence=attestation.evidence,
+        examine=_examiner(attestation, compose),
+        required=("dstack.event-log", *(("dstack.compose",) if compose is not None else ())),
+    )
+
+
+# ── What the log says ──
+
+
+def _examiner(attestation: Attestation, compose: bytes | None) -> Examine:
+    """Make the reader of what a verified quote says of the application."""
+
+    def examine(claims: Claims, at: int) -> Found:
+        del at
+        if claims.platform == "tdx":
+            checks, measured = eventlog.measured(attestation.events, claims.registers)
+            facts = _facts(measured)
+        elif claims.platform == "snp":
+            check, facts = _of_document(attestation.document, claims.registers.get("host_data", b""))
+            checks = (check,)
+        else:
+            checks, facts = (skipped("dstack.event-log", "log-unmeasured", actual=claims.platform),), {}
+        if compose is not None:
+            checks = (*checks, _is_composed(compose, facts.get("compose_hash")))
+        return Found(checks, facts)
+
+    return examine
+
+
+def _facts(measured: Mapping[str, bytes]) -> dict[str, bytes]:
+    facts = {
+        fact.name: measured[event]
+        for event, fact in _FACTS.items()
+        if len(measured.get(event, b"")) == fact.size
+    }
+    return facts | _provider(measured.get("key-provider", b""))
+
+
+def _provider(payload: bytes) -> dict[str, bytes]:
+    try:
+        provider = json.decode(payload, dict[str, str], what="key provider", limit=_MAX_JSON)
+    except MalformedEvidence:
+        return {}
+    stated = {"key_provider": provider.get("name", ""), "key_provider_id": provider.get("id", "")}
+    return {name: value.encode() for name, value in stated.items()}
+
+
+class _Document(msgspec.Struct):
+    """The document behind HOST_DATA; bytes in hex."""
+
+    compose_hash: str
+    app_id: str = ""
+    instance_id: str = ""
+    key_provider: str = ""
+    key_provider_id: str = ""
+
+
+def _of_document(document: str, host_data: bytes) -> tuple[Check, dict[str, bytes]]:
+    text = document.encode()
+    expected = hashlib.sha256(_DOCUMENT + text).digest()
+    if expected != host_data:
+        return failed("dstack.event-log", "host-data-mismatch", expected=expected, actual=host_data), {}
+    try:
+        said = json.decode(text, _Document, what="dstack configuration", limit=_MAX_JSON)
+        facts = {
+            name: bytes.fromhex(value)
+            for name, value in (
+                ("app_id", said.app_id),
+                ("compose_hash", said.compose_hash),
+                ("instance_id", said.instance_id),
+            )
+            if value
+        }
+    except (MalformedEvidence, ValueError):
+        return failed("dstack.event-log", "host-data-unreadable"), {}
+    facts |= {
+        "key_provider": said.key_provider.encode(),
+        "key_provider_id": said.key_provider_id.encode(),
+    }
+    return passed("dstack.event-log", "host-data"), facts
+
+
+def _is_composed(compose: bytes, compose_hash: bytes | None) -> Check:
+    digest = hashlib.sha256(compose).digest()
+    if compose_hash is None:
+        return skipped("dstack.compose", "compose-hash-absent", expected=digest)
+    if digest != compose_hash:
+        return failed("dstack.compose", "compose-mismatch", expected=digest, actual=compose_hash)
+    return passed("dstack.compose")
+
+
+SYSTEM = System(
+    name="dstack",
+    title="dstack",
+    layouts=_LAYOUTS,
+    facts=(*_FACTS.values(), *_PROVIDER),
+    documents=("app-compose",),
+    recognises=_recognises,
+    open=_open,
+)
