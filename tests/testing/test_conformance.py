@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from nacre import cli
+from nacre.appraisal.policy import Policy
 from nacre.cli.exits import Exit
 from nacre.errors import ConfigurationError
-from nacre.testing import Difference, Report, cases, conformance, run
-from nacre.testing.profile import policy_text
+from nacre.testing import Difference, Report, cases, judging, run
+from nacre.testing.profile import policy_text, profile
 
 _OWN = Path(__file__).parents[1] / "vectors"
 _SHARED = Path(__file__).parents[3] / "shared" / "vectors"
@@ -142,7 +143,7 @@ def test_an_error_that_escapes_is_a_disagreement(case: Case, monkeypatch: pytest
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(conformance, "appraise", broken)
+    monkeypatch.setattr(judging, "appraise", broken)
     (outcome,) = run(case("sgx/syn-policy-debug")).outcomes
     assert outcome.status == "disagree"
     assert outcome.differences == (Difference("error", None, "ZeroDivisionError: oh"),)
@@ -206,8 +207,16 @@ def test_progress_is_told() -> None:
 def test_profiles_are_policies() -> None:
     text = policy_text(cases.load(_OWN / "nitro-synthetic" / "userdata-513"))
     assert "max_user_data = 512" in text
-    assert 'private = ["root.der"]' in text
-    assert "anchors" not in policy_text(cases.load(_OWN / "nitro" / "marlin-sample-2024-02"))
+    assert Policy.parse(text).accept == "WARNING"
+
+
+def test_a_root_is_genuine_only_if_it_is_the_vendor_s() -> None:
+    for name, origin in (
+        ("nitro-synthetic/userdata-513", "private"),
+        ("nitro/marlin-sample-2024-02", "genuine"),
+    ):
+        (anchor,) = profile(cases.load(_OWN / name)).anchors_for("nitro")
+        assert anchor.origin == origin
 
 
 def test_the_command(case: Case, capsys: pytest.CaptureFixture[str]) -> None:

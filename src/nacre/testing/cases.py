@@ -11,15 +11,11 @@ from pathlib import Path
 import msgspec
 
 from nacre.errors import ConfigurationError, MalformedEvidence
+from nacre.testing.questions import PINNED_ROOT, PLATFORMS, ROOTS, Json, Question, anchors_of
+from nacre.trust.anchors import Anchor
 from nacre.trust.times import parse_rfc3339
 
-__all__ = ["PLATFORMS", "Case", "Expected", "Json", "find", "load"]
-
-#: What case files call a kind of TEE, and the platform that verifies it.
-PLATFORMS: Mapping[str, str] = {"intel-sgx": "sgx", "intel-tdx": "tdx", "aws-nitro-enclave": "nitro"}
-
-#: Decoded JSON of any shape: it is compared, never used.
-Json = object
+__all__ = ["Case", "Expected", "find", "load"]
 
 _MAX_FILE = 16 << 20
 _MAX_CASES = 100_000
@@ -61,32 +57,22 @@ class _Document(msgspec.Struct, frozen=True):
     optional: bool = False
 
 
-class Case(msgspec.Struct, frozen=True):
-    """A case with its files read.
+class Case(Question, frozen=True, kw_only=True):
+    """A question with the answer that has to come out.
+
+    Its files are not read if no platform here verifies it.
 
     Attributes:
         id: Its name.
         tee: The kind of TEE, as case files call it.
-        platform: The platform that verifies it; empty if there is none, then no file is read.
         folder: Where it lies.
-        evidence: The evidence.
-        collateral: Role to document.
-        names: Role to the name of its file in the folder.
-        at: The time to judge at, Unix seconds.
-        policy: What the profile of this case asks for.
         optional: Whether a verifier may lack what the case is about, if it fails closed.
         expected: What has to come out.
     """
 
     id: str
     tee: str
-    platform: str
     folder: Path
-    evidence: bytes
-    collateral: Mapping[str, bytes]
-    names: Mapping[str, str]
-    at: int
-    policy: Mapping[str, Json]
     optional: bool
     expected: Expected
 
@@ -117,13 +103,17 @@ def load(folder: Path) -> Case:
     except (msgspec.DecodeError, MalformedEvidence) as error:
         raise ConfigurationError("case-unreadable", path=str(folder), actual=str(error)) from None
     platform = PLATFORMS.get(document.tee, "")
-    evidence, names, collateral = b"", {}, {}
+    evidence, collateral, anchors = b"", {}, None
     if platform:
         if not isinstance(document.evidence, str):
             raise ConfigurationError("case-unreadable", path=str(folder), actual="evidence is not one file")
         evidence = _read(folder, document.evidence)
-        names = {role: name for role, name in document.collateral.items() if name}
-        collateral = {role: _read(folder, name) for role, name in names.items()}
+        named = {role: name for role, name in document.collateral.items() if name}
+        collateral = {
+            role: name.encode() if role == PINNED_ROOT else _read(folder, name)
+            for role, name in named.items()
+        }
+        anchors = _anchors(folder, platform, collateral)
     return Case(
         id=document.id,
         tee=document.tee,
@@ -131,12 +121,25 @@ def load(folder: Path) -> Case:
         folder=folder,
         evidence=evidence,
         collateral=collateral,
-        names=names,
+        anchors=anchors,
         at=at,
         policy=document.policy,
         optional=document.optional,
         expected=document.expected,
     )
+
+
+def _anchors(folder: Path, platform: str, collateral: Mapping[str, bytes]) -> tuple[Anchor, ...]:
+    """Return the root that a case trusts: here it is one of the collateral, and has to be there."""
+    root = next((collateral[role] for role in ROOTS if role in collateral), None)
+    try:
+        anchors = anchors_of(platform, collateral, root=root)
+    except MalformedEvidence as error:
+        raise ConfigurationError("case-unreadable", path=str(folder), actual=str(error)) from None
+    if anchors is None:
+        problem = "no root among its collateral"
+        raise ConfigurationError("case-unreadable", path=str(folder), actual=problem)
+    return anchors
 
 
 def _read(folder: Path, name: str) -> bytes:

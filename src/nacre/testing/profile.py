@@ -1,81 +1,119 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The profile of conformance cases, as a policy that anyone could write."""
+"""The profile of conformance cases, as a policy that anyone could write.
 
-import hashlib
-from collections.abc import Iterator
+It is that of the vectors' oracle, more lenient than the default policy: TCB statuses are reported, not
+judged, and what recorded evidence cannot have (a nonce, a release) is waived. A member that a platform's
+profile does not know is refused, never ignored: whoever asks for more than is checked has to hear of it.
+"""
 
-from nacre import platforms
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+import msgspec
+
 from nacre.appraisal.policy import Policy
-from nacre.errors import ConfigurationError
+from nacre.errors import UnsupportedEvidence
 from nacre.platforms.dcap.tcb_info import TcbStatus
-from nacre.testing.cases import Case
+from nacre.platforms.nitro.evidence import MAX_FIELD
+from nacre.testing.questions import Json, Question
+from nacre.trust import json
 
-__all__ = ["policy_text", "profile"]
+__all__ = ["ASKED", "PROFILES", "Asked", "NitroAsked", "policy_text", "profile"]
 
-_ROOT_ROLES = ("root_ca", "root")
+#: The profiles that there are; a question that names none means the first.
+PROFILES = ("default",)
+
 _JUDGED_ELSEWHERE = frozenset({TcbStatus.REVOKED, TcbStatus.NOT_SUPPORTED})
 
+_Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_FIELD)]
 
-def profile(case: Case) -> Policy:
-    """Make the policy that a case's verdict assumes.
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a question asks beside the profile; null and left out are the same: not asked for.
+
+    Attributes:
+        profile: The profile; null for ``default``.
+        allow_debug: Whether a TEE whose owner can read its memory passes; null for no.
+    """
+
+    profile: str | None = None
+    allow_debug: bool | None = None
+
+
+class NitroAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked of an attestation document of Nitro.
+
+    Attributes:
+        max_user_data: The most bytes of ``user_data``; null for what AWS's CDDL allows.
+        max_nonce: The most bytes of ``nonce``; likewise.
+    """
+
+    max_user_data: _Size | None = None
+    max_nonce: _Size | None = None
+
+
+#: Platform to what a question can ask of it.
+ASKED: Mapping[str, type[Asked]] = {"sgx": Asked, "tdx": Asked, "nitro": NitroAsked}
+
+
+def profile(question: Question) -> Policy:
+    """Make the policy that a question's verdict assumes.
 
     Raises:
-        ConfigurationError: The case names no root, or asks for something that no policy can say.
+        UnsupportedEvidence: It asks for something that the profile does not know.
+        MalformedEvidence: What it asks for has the wrong type.
     """
-    return Policy.parse(policy_text(case), base=case.folder)
+    policy = Policy.parse(policy_text(question))
+    if question.anchors is None:
+        return policy
+    return msgspec.structs.replace(policy, anchored={question.platform: question.anchors})
 
 
-def policy_text(case: Case) -> str:
-    """Write that policy as TOML."""
-    return "\n".join((*_head(case), *_anchor(case), *_section(case))) + "\n"
+def policy_text(question: Question) -> str:
+    """Write that policy as TOML, but for the roots that the question trusts.
+
+    Raises:
+        UnsupportedEvidence: It asks for something that the profile does not know.
+        MalformedEvidence: What it asks for has the wrong type.
+    """
+    asked = _asked(question.platform, question.policy)
+    return "\n".join((*_head(question.platform), *_section(question.platform, asked))) + "\n"
 
 
-def _head(case: Case) -> Iterator[str]:
-    yield f'id = "conformance/{case.platform}"'
+def _asked(platform: str, policy: Mapping[str, Json]) -> Asked:
+    kind = ASKED[platform]
+    for key in policy:
+        if key not in kind.__struct_fields__:
+            raise UnsupportedEvidence("case-policy-key", actual=key, expected=kind.__struct_fields__)
+    asked = json.convert(policy, kind, what="policy")
+    if asked.profile not in (None, *PROFILES):
+        raise UnsupportedEvidence("case-profile", actual=asked.profile, expected=PROFILES)
+    return asked
+
+
+def _head(platform: str) -> Iterator[str]:
+    yield f'id = "conformance/{platform}"'
     yield 'accept = "WARNING"'
     # Recorded evidence answers no nonce of ours, is bound to nothing we know and runs unknown code.
     yield 'unsafe_waive = ["binding", "executables", "freshness"]'
-    yield f'platforms = ["{case.platform}"]'
+    yield f'platforms = ["{platform}"]'
 
 
-def _anchor(case: Case) -> Iterator[str]:
-    role = next((role for role in _ROOT_ROLES if role in case.collateral), None)
-    if role is None:
-        raise ConfigurationError(
-            "case-unreadable", path=str(case.folder), actual="no root among its collateral"
-        )
-    digest = hashlib.sha256(case.collateral[role]).digest()
-    if digest in {anchor.digest for anchor in platforms.get(case.platform).anchors()}:
-        return
-    yield f"[anchors.{case.platform}]"
-    yield "genuine = false"
-    yield f'private = ["{case.names[role]}"]'
-
-
-def _section(case: Case) -> Iterator[str]:
-    asked = {key: value for key, value in case.policy.items() if key != "profile"}
-    yield f"[{case.platform}]"
-    if case.platform in ("sgx", "tdx"):
+def _section(platform: str, asked: Asked) -> Iterator[str]:
+    yield f"[{platform}]"
+    if asked.allow_debug:
+        yield "unsafe_allow_debug = true"
+    if platform in ("sgx", "tdx"):
         statuses = sorted(TcbStatus.ALL - _JUDGED_ELSEWHERE)
         yield f"accept_tcb_status = {_list(statuses)}"
         yield 'accept_advisories = ["any", "INTEL-DOC-10001"]'
         # Two checks that Intel's library does not make.
-        yield "unsafe_ignore_current_tcb = true" if case.platform == "tdx" else "allow_32_bit = true"
-    else:
+        yield "unsafe_ignore_current_tcb = true" if platform == "tdx" else "allow_32_bit = true"
+    if isinstance(asked, NitroAsked):
         # The oracle's instances are made up where its evidence is.
         yield "check_instance_pcr = false"
-    if asked.pop("allow_debug", False) is True:
-        yield "unsafe_allow_debug = true"
-    for key, value in asked.items():
-        if (
-            case.platform != "nitro"
-            or key not in ("max_user_data", "max_nonce")
-            or not isinstance(value, int)
-        ):
-            raise ConfigurationError(
-                "case-unreadable", path=str(case.folder), actual=f"policy asks for {key}"
-            )
-        yield f"{key} = {value}"
+        limits = {"max_user_data": asked.max_user_data, "max_nonce": asked.max_nonce}
+        yield from (f"{key} = {limit}" for key, limit in limits.items() if limit is not None)
 
 
 def _list(words: list[str]) -> str:
