@@ -96,7 +96,7 @@ def _der_leaf(data: bytes, tag: int, at: int, start: int, stop: int) -> None:
     match tag:
         case der.INTEGER | der.ENUMERATED:
             value = der.integer(data, start, stop)
-            size = value.bit_length() // 8 + 1
+            size = (value + (value < 0)).bit_length() // 8 + 1  # a negative power of two has no ones to spare
             assert value.to_bytes(size, "big", signed=True) == data[start:stop]
         case der.BIT_STRING:
             der.bits(data, start, stop)
