@@ -23,7 +23,18 @@ from nacre.appraisal.systems.base import Fact
 from nacre.checks import Check, failed, passed, skipped
 from nacre.platforms.base import Register
 
-__all__ = ["ANY", "NAME", "Match", "Release", "ReleaseHead", "Variant", "match", "register_key"]
+__all__ = [
+    "ANY",
+    "MAX_VARIANTS",
+    "NAME",
+    "Match",
+    "Release",
+    "ReleaseHead",
+    "Variant",
+    "fact_text",
+    "match",
+    "register_key",
+]
 
 #: What a release writes for a register that may be anything.
 ANY = "any"
@@ -31,7 +42,8 @@ ANY = "any"
 #: It ends as it does since ``$`` lets a line break pass in Python, and JSON Schema knows no ``\Z``.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}(?![\s\S])"
 
-_MAX_VARIANTS = 256
+#: Variants on one platform, values of one fact.
+MAX_VARIANTS = 256
 _HEX = re.compile(r"[0-9A-Fa-f]*", re.ASCII)
 
 
@@ -214,10 +226,11 @@ def _unlike(release: Release, facts: Mapping[str, bytes]) -> Iterator[tuple[str,
     for name, values in release.facts.items():
         actual = facts.get(name)
         if actual not in values:
-            yield name, " or ".join(map(_fact, values)), "absent" if actual is None else _fact(actual)
+            yield name, " or ".join(map(fact_text, values)), "absent" if actual is None else fact_text(actual)
 
 
-def _fact(value: bytes) -> str:
+def fact_text(value: bytes) -> str:
+    """Write a fact for people: text as it is, anything else in hexadecimal."""
     text = value.decode("ascii", "replace")
     return text if text.isprintable() and "\ufffd" not in text else value.hex()
 
@@ -262,8 +275,8 @@ def _facts(document: Document, names: Iterable[str]) -> Iterator[tuple[str, tupl
         for key, values in table.items():
             if key not in known:
                 raise below.unknown(key, known)
-            if not isinstance(values, list) or not 0 < len(values) <= _MAX_VARIANTS:
-                raise below.wrong(key, f"a list of 1 to {_MAX_VARIANTS} values was expected")
+            if not isinstance(values, list) or not 0 < len(values) <= MAX_VARIANTS:
+                raise below.wrong(key, f"a list of 1 to {MAX_VARIANTS} values was expected")
             yield f"{system}.{key}", tuple(_fact_value(below, key, known[key], value) for value in values)
 
 
@@ -278,11 +291,11 @@ def _fact_value(document: Document, key: str, fact: Fact, value: object) -> byte
 
 def _variants(document: Document, platform: str) -> Iterator[Variant]:
     tables = document.table[platform]
-    if not isinstance(tables, list) or not tables or len(tables) > _MAX_VARIANTS:
-        raise document.wrong(platform, f"1 to {_MAX_VARIANTS} tables [[{platform}]] were expected")
+    if not isinstance(tables, list) or not tables or len(tables) > MAX_VARIANTS:
+        raise document.wrong(platform, f"1 to {MAX_VARIANTS} tables [[{platform}]] were expected")
     for position, table in enumerate(tables):
         if not isinstance(table, dict):
-            raise document.wrong(platform, f"1 to {_MAX_VARIANTS} tables [[{platform}]] were expected")
+            raise document.wrong(platform, f"1 to {MAX_VARIANTS} tables [[{platform}]] were expected")
         yield _variant(document.below(f"{platform}[{position}]", table), platform)
 
 

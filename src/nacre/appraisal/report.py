@@ -10,7 +10,8 @@ from typing import Final, Literal
 import msgspec
 
 from nacre import reasons
-from nacre.appraisal.result import Result
+from nacre.appraisal.release import fact_text
+from nacre.appraisal.result import Foreign, Result
 from nacre.appraisal.verdict import Verdict
 from nacre.checks import Check, Status, Value
 from nacre.platforms.base import Claims
@@ -22,6 +23,7 @@ __all__ = [
     "ClaimsReport",
     "CommittedReport",
     "ErrorReport",
+    "ForeignReport",
     "PhysicalReport",
     "Report",
     "report",
@@ -124,6 +126,24 @@ class PhysicalReport(msgspec.Struct, frozen=True, kw_only=True):
     not_proven: str
 
 
+class ForeignReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The other system whose evidence it was.
+
+    Attributes:
+        system: The system's name.
+        layout: How its evidence is bound, null if that was not known.
+        unprotected: What that layout leaves open: ``replay``, ``relay``, ``diversion``, ``reflection``.
+        facts: What the system proved by the evidence, by name; text, or bytes in hexadecimal.
+        described: What its envelope says and nothing proves, likewise.
+    """
+
+    system: str
+    layout: str | None
+    unprotected: list[str]
+    facts: dict[str, str]
+    described: dict[str, str]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """An Attestation Result as JSON.
 
@@ -140,6 +160,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         checks: Every check, in the order in which it was made.
         claims: What the evidence proved, null if its signatures did not hold.
         error: The error that ended the appraisal early, null if none did.
+        foreign: The other system whose evidence it was, null if it was none's.
         physical: What was asked of the machine itself.
         not_proven: What stays open, however good the verdict is.
     """
@@ -155,6 +176,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     checks: list[CheckReport]
     claims: ClaimsReport | None
     error: ErrorReport | None
+    foreign: ForeignReport | None
     physical: PhysicalReport
     not_proven: list[str]
 
@@ -176,6 +198,7 @@ def report(result: Result) -> Report:
         error=None
         if error is None
         else ErrorReport(code=error.code, message=str(error), hint=error.hint or None),
+        foreign=None if result.foreign is None else _foreign(result.foreign),
         physical=PhysicalReport(
             checked=list(physical.checked),
             unchecked=list(physical.unchecked),
@@ -226,6 +249,19 @@ def _claims(claims: Claims) -> ClaimsReport:
         issued_at=None if claims.issued_at is None else _time(claims.issued_at),
         valid_until=None if claims.valid_until is None else _time(claims.valid_until),
         identity=_identity(claims.identity),
+    )
+
+
+def _foreign(foreign: Foreign) -> ForeignReport:
+    return ForeignReport(
+        system=foreign.system,
+        layout=foreign.layout or None,
+        unprotected=list(foreign.unprotected),
+        facts={name: fact_text(value) for name, value in foreign.facts.items()},
+        described={
+            name: value.hex() if isinstance(value, bytes) else value
+            for name, value in foreign.described.items()
+        },
     )
 
 

@@ -12,16 +12,19 @@ from typing import cast
 import msgspec
 
 from nacre import platforms
+from nacre.appraisal import systems
 from nacre.appraisal.policy import AnchorFiles, PolicyHead
-from nacre.appraisal.release import ANY, ReleaseHead, register_key
+from nacre.appraisal.release import ANY, MAX_VARIANTS, ReleaseHead, register_key
 from nacre.appraisal.report import (
     CheckReport,
     ClaimsReport,
     CommittedReport,
     ErrorReport,
+    ForeignReport,
     PhysicalReport,
     Report,
 )
+from nacre.appraisal.systems.base import System
 from nacre.platforms.base import Register
 
 __all__ = ["SCHEMAS", "encode", "policy_schema", "release_schema", "result_schema"]
@@ -65,6 +68,8 @@ def release_schema() -> Schema:
         }
         for name in names
     }
+    properties |= {name: _facts(systems.get(name)) for name in systems.names() if systems.get(name).facts}
+    _table(properties, "layout")["enum"] = ["", *(layout.name for layout in systems.layouts())]
     return {
         "$schema": _DIALECT,
         **head,
@@ -77,7 +82,9 @@ def release_schema() -> Schema:
 
 def result_schema() -> Schema:
     """Return the JSON Schema of a Result's JSON, ``nacre-result/v1``."""
-    parts = _components((Report, CheckReport, ClaimsReport, CommittedReport, ErrorReport, PhysicalReport))
+    parts = _components(
+        (Report, CheckReport, ClaimsReport, CommittedReport, ErrorReport, ForeignReport, PhysicalReport)
+    )
     head = parts.pop(Report.__name__)
     return {"$schema": _DIALECT, **head, "title": "Nacre attestation result", "$defs": parts}
 
@@ -127,6 +134,27 @@ def _table(schema: Mapping[str, object], key: str) -> Schema:
 
 def _reference(name: str) -> Schema:
     return {"$ref": _REFERENCE.format(name=name)}
+
+
+def _facts(system: System) -> Schema:
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "description": f"What the release asks of {system.title}: each key lists the acceptable values.",
+        "properties": {
+            fact.name: {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MAX_VARIANTS,
+                "description": f"{fact.text[:1].upper()}{fact.text[1:]}.",
+                "items": {"type": "string", "pattern": f"^[0-9A-Fa-f]{{{2 * fact.size}}}$"}
+                if fact.size
+                else {"type": "string", "minLength": 1},
+            }
+            for fact in system.facts
+        },
+        "additionalProperties": False,
+    }
 
 
 def _registers(registers: Iterable[Register]) -> Schema:

@@ -2,11 +2,12 @@
 """Reading what the command line names: bounded, and with words for every way in which it fails."""
 
 import sys
+from collections.abc import Iterable
 from typing import BinaryIO
 
 from nacre.errors import ConfigurationError, MalformedEvidence
 
-__all__ = ["MAX_DOCUMENT", "MAX_EVIDENCE", "document", "evidence", "nonce", "time"]
+__all__ = ["MAX_DOCUMENT", "MAX_EVIDENCE", "document", "evidence", "nonce", "parts", "time"]
 
 #: Bytes. The largest real evidence (a quote with a long chain) has under 20 KiB.
 MAX_EVIDENCE = 1 << 20
@@ -57,6 +58,26 @@ def nonce(text: str) -> bytes:
     if len(value) != _NONCE_SIZE:
         raise ConfigurationError("nonce-invalid", expected=_NONCE_SIZE, actual=text[:80])
     return value
+
+
+def parts(words: Iterable[str]) -> dict[str, bytes]:
+    """Read parts of a binding: ``NAME=HEX``, or ``NAME=@file`` with the bytes as they are.
+
+    Raises:
+        ConfigurationError: ``part-unreadable``, ``part-twice``, or the file cannot be read.
+    """
+    given: dict[str, bytes] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in given:
+            raise ConfigurationError("part-twice", actual=name)
+        try:
+            given[name] = document(value[1:]) if value.startswith("@") else bytes.fromhex(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise ConfigurationError("part-unreadable", actual=word[:80])
+    return given
 
 
 def time(text: str) -> int:

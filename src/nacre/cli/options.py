@@ -19,6 +19,7 @@ class Kind(Enum):
     VALUE = "value"
     OPTIONAL = "optional"
     COUNT = "count"
+    SEVERAL = "several"
 
 
 class Option(NamedTuple):
@@ -50,6 +51,21 @@ VERIFY = (
         Kind.VALUE,
         "The identity document that the evidence has to name.",
         "FILE",
+    ),
+    Option(
+        ("--as",),
+        "system",
+        Kind.VALUE,
+        "Read it as this system's evidence, or as bound by this layout (nacre explain --systems lists them). "
+        "Envelopes are recognised without it.",
+        "SYSTEM[/LAYOUT]",
+    ),
+    Option(
+        ("--part",),
+        "part",
+        Kind.SEVERAL,
+        "What you know of what the evidence is bound to, by the layout's names: a key, a nonce, a file.",
+        "NAME=HEX|@FILE",
     ),
     Option(("--at",), "at", Kind.VALUE, "Judge as of this time instead of now.", "RFC3339"),
     Option(

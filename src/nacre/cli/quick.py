@@ -17,7 +17,9 @@ def parse(arguments: Sequence[str]) -> Request | None:
     Only what both readers understand alike is read here: options written out in full, their values in
     the next argument, and one piece of evidence.
     """
-    values: dict[str, str | int | bool] = {}
+    values: dict[str, object] = {}
+    several: dict[str, tuple[str, ...]] = {}
+    counts: dict[str, int] = {}
     rest = list(reversed(arguments))
     while rest:
         word = rest.pop()
@@ -29,12 +31,15 @@ def parse(arguments: Sequence[str]) -> Request | None:
         option = _BY_FLAG.get(word)
         if option is None or option.kind is Kind.OPTIONAL:
             return None
-        if option.kind is Kind.VALUE:
+        if option.kind in (Kind.VALUE, Kind.SEVERAL):
             if not rest or rest[-1].startswith("-") or option.name in values:
                 return None
-            values[option.name] = rest.pop()
+            if option.kind is Kind.VALUE:
+                values[option.name] = rest.pop()
+            else:
+                several[option.name] = (*several.get(option.name, ()), rest.pop())
         elif option.kind is Kind.COUNT:
-            values[option.name] = int(values.get(option.name, 0)) + 1
+            counts[option.name] = counts.get(option.name, 0) + 1
         else:
             values[option.name] = True
-    return Request.of(values) if "evidence" in values else None
+    return Request.of(values | several | counts) if "evidence" in values else None

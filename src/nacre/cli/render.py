@@ -4,7 +4,8 @@
 from collections.abc import Iterator, Mapping
 
 from nacre import platforms, reasons
-from nacre.appraisal.result import Result
+from nacre.appraisal.release import fact_text
+from nacre.appraisal.result import Foreign, Result
 from nacre.appraisal.verdict import Verdict
 from nacre.checks import Check, Status
 from nacre.cli.terminal import Style, clean, wrap
@@ -73,6 +74,8 @@ def result_lines(
         yield from _indented(
             str(result.error), style.paint("✗ " if style.unicode else "x ", "red"), 2, columns
         )
+    if result.foreign is not None:
+        yield from _foreign(result.foreign, style, columns)
     if verbose and result.claims is not None:
         yield from _values("registers", result.claims.registers, style, columns)
         yield from _values("identity", result.claims.identity, style, columns)
@@ -81,6 +84,13 @@ def result_lines(
     yield ""
     for limit in result.not_proven:
         yield from _indented(f"Not proven: {limit}.", "", 0, columns, paint=style)
+
+
+def _foreign(foreign: Foreign, style: Style, columns: int) -> Iterator[str]:
+    """Show what another system's evidence proved, and what its envelope merely says."""
+    proved = {name: fact_text(value) for name, value in foreign.facts.items()}
+    yield from _values(f"{foreign.system}, by the evidence", proved, style, columns)
+    yield from _values(f"{foreign.system}, by its own word", foreign.described, style, columns)
 
 
 def _physical(result: Result) -> dict[str, str]:
@@ -104,6 +114,9 @@ def _circumstances(result: Result, *, as_of: bool, style: Style, columns: int) -
         rows.append(("release", result.release))
     if result.policy:
         rows.append(("policy", result.policy))
+    if result.foreign is not None:
+        rows.append(("system", result.foreign.system))
+        rows.append(("layout", result.foreign.layout or "unknown, so that nothing can be bound"))
     rows.append(("evidence", f"SHA-256 {result.evidence.hex()}"))
     for name, value in rows:
         yield from _indented(clean(value), f"  {style.paint(f'{name:<8}', 'dim')}  ", 12, columns)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from nacre import platforms
 from nacre.appraisal.appraise import accept
 from nacre.appraisal.bindings import Binding
 from nacre.appraisal.policy import Policy
@@ -18,11 +19,12 @@ from nacre.cli import inputs, render, terminal
 from nacre.cli.exits import Exit
 from nacre.cli.failure import exit_of
 from nacre.endorsers.verifier import UNAVAILABLE, Verifier
-from nacre.errors import AppraisalError, ConfigurationError
+from nacre.errors import AppraisalError, ConfigurationError, UnsupportedEvidence
 from nacre.platforms.base import Claims
 from nacre.trust.keys import stay_with_openssl
 
 if TYPE_CHECKING:
+    from nacre.appraisal.systems.envelope import Envelope
     from nacre.cli.whynot import WhyNot
     from nacre.platforms.base import Endorsements
 
@@ -46,6 +48,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     policy: str | None = None
     nonce: str | None = None
     identity: str | None = None
+    system: str | None = None
+    part: tuple[str, ...] = ()
     at: str | None = None
     endorsements: str | None = None
     offline: bool = False
@@ -91,7 +95,10 @@ def run(request: Request) -> int:
     at = None if request.at is None else inputs.time(request.at)
     binding = _binding(request)
     evidence = _evidence(request.evidence, served=served)
-    result = verifier.appraise(evidence, binding=binding, at=at)
+    envelope = _envelope(request, evidence, policy)
+    if envelope is not None:
+        evidence = envelope.evidence
+    result = verifier.appraise(evidence, binding=binding, at=at, envelope=envelope)
     try:
         accept(result, policy)
         accepted = True
@@ -125,6 +132,32 @@ def _binding(request: Request) -> Binding | None:
         return None
     identity = b"" if request.identity is None else inputs.document(request.identity)
     return Binding.nonce(inputs.nonce(request.nonce), identity=identity)
+
+
+def _envelope(request: Request, evidence: bytes, policy: Policy) -> "Envelope | None":
+    """Open what another system packed the evidence in, if it is not a device's own."""
+    if request.system is None:
+        try:
+            platforms.detect(evidence, allowed_outsiders=policy.outsiders)
+        except UnsupportedEvidence:
+            pass
+        else:
+            if request.part:
+                raise ConfigurationError("option-missing", one="--part", other="--as")
+            return None
+    from nacre.appraisal.systems import envelope as envelopes  # noqa: PLC0415 (only for other systems)
+
+    given = inputs.parts(request.part)
+    if request.system is not None:
+        envelope = envelopes.unwrap(evidence, name=request.system, given=given)
+    else:
+        recognised = envelopes.recognise(evidence, given=given)
+        if recognised is None:
+            return None
+        envelope = recognised
+    if envelope.binding is not None and request.nonce is not None:
+        raise ConfigurationError("nonce-beside-layout", actual=envelope.binding.purpose)
+    return envelope
 
 
 def _evidence(name: str, *, served: bool) -> bytes:

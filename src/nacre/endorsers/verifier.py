@@ -33,6 +33,8 @@ from nacre.trust.signatures import Signatures
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    from nacre.appraisal.systems.envelope import Envelope
+
 __all__ = ["UNAVAILABLE", "Verifier", "system_clock"]
 
 #: The check that says, skipped, why endorsements could not be had.
@@ -128,6 +130,7 @@ class Verifier:
         binding: Binding | None = None,
         endorsements: Endorsements | None = None,
         at: int | None = None,
+        envelope: "Envelope | None" = None,
     ) -> Result:
         """Appraise evidence and tell the whole story; never raises for what the bytes say.
 
@@ -136,6 +139,7 @@ class Verifier:
             binding: What they have to be bound to.
             endorsements: The vendor's documents for this evidence, instead of the Verifier's.
             at: The time to judge at, Unix seconds, instead of the clock's.
+            envelope: What another system packed this evidence in.
 
         Raises:
             ConfigurationError: The endorser's URL, or another setting, cannot be used.
@@ -143,7 +147,7 @@ class Verifier:
         moment = self._clock() if at is None else at
         given = self._fixed if endorsements is None else endorsements
         if given is None:
-            return self._with_endorser(evidence, binding, moment)[0]
+            return self._with_endorser(evidence, binding, moment, envelope)[0]
         return appraise(
             evidence,
             policy=self._policy,
@@ -152,6 +156,7 @@ class Verifier:
             binding=binding,
             sources=self._sources,
             signatures=Signatures(self._memo, self._pool),
+            envelope=envelope,
         )
 
     def verify(
@@ -161,6 +166,7 @@ class Verifier:
         binding: Binding | None = None,
         endorsements: Endorsements | None = None,
         at: int | None = None,
+        envelope: "Envelope | None" = None,
     ) -> Result:
         """Appraise evidence and insist on a verdict that the policy accepts.
 
@@ -169,6 +175,7 @@ class Verifier:
             binding: What they have to be bound to.
             endorsements: The vendor's documents for this evidence, instead of the Verifier's.
             at: The time to judge at, Unix seconds, instead of the clock's.
+            envelope: What another system packed this evidence in.
 
         Raises:
             AppraisalError: The verdict is another; carries the Result.
@@ -181,9 +188,11 @@ class Verifier:
         moment = self._clock() if at is None else at
         missing: EndorsementsUnavailable | None = None
         if self._fixed is None and endorsements is None:
-            result, missing = self._with_endorser(evidence, binding, moment)
+            result, missing = self._with_endorser(evidence, binding, moment, envelope)
         else:
-            result = self.appraise(evidence, binding=binding, endorsements=endorsements, at=moment)
+            result = self.appraise(
+                evidence, binding=binding, endorsements=endorsements, at=moment, envelope=envelope
+            )
         if result.verdict is Verdict.REJECTED:
             if result.error is not None:
                 raise result.error
@@ -203,20 +212,28 @@ class Verifier:
         self.close()
 
     def _with_endorser(
-        self, evidence: bytes, binding: Binding | None, at: int
+        self, evidence: bytes, binding: Binding | None, at: int, envelope: "Envelope | None"
     ) -> tuple[Result, EndorsementsUnavailable | None]:
         try:
             platform, parsed = recognise(evidence, self._policy)
-            return self._endorsed(platform, parsed, binding, at)
+            return self._endorsed(platform, parsed, binding, at, envelope)
         except (MalformedEvidence, UnsupportedEvidence):
-            return self.appraise(evidence, binding=binding, endorsements=NO_ENDORSEMENTS, at=at), None
+            nothing = NO_ENDORSEMENTS
+            return self.appraise(
+                evidence, binding=binding, endorsements=nothing, at=at, envelope=envelope
+            ), None
 
     def _endorsed(
-        self, platform: Platform, evidence: Evidence, binding: Binding | None, at: int
+        self,
+        platform: Platform,
+        evidence: Evidence,
+        binding: Binding | None,
+        at: int,
+        envelope: "Envelope | None",
     ) -> tuple[Result, EndorsementsUnavailable | None]:
         if not platform.roles:
             # Such evidence carries all that it needs: there is nobody to ask, or to load.
-            return self._appraised(evidence, binding, NO_ENDORSEMENTS, at), None
+            return self._appraised(evidence, binding, NO_ENDORSEMENTS, at, envelope), None
         if self._endorser is None:
             self._endorser = self._memorious = _default_endorser(offline=self._offline)
         memorious = self._memorious
@@ -224,13 +241,14 @@ class Verifier:
             endorsements = memorious.held(platform, evidence, at=at) if memorious is not None else None
             if endorsements is None:
                 if memorious is not None:
-                    alone = self._appraised(evidence, binding, NO_ENDORSEMENTS, at)
+                    alone = self._appraised(evidence, binding, NO_ENDORSEMENTS, at, envelope)
                     if alone.claims is None and alone.verdict is Verdict.REJECTED:
                         return alone, None
                 endorsements = self._endorser.endorsements(platform, evidence, at=at)
         except EndorsementsUnavailable as error:
-            return self._appraised(evidence, binding, NO_ENDORSEMENTS, at, _Unavailable(error)), error
-        result = self._appraised(evidence, binding, endorsements, at)
+            why = _Unavailable(error)
+            return self._appraised(evidence, binding, NO_ENDORSEMENTS, at, envelope, why), error
+        result = self._appraised(evidence, binding, endorsements, at, envelope)
         if memorious is not None:
             if result.claims is not None:
                 self._prove(memorious, result.claims, endorsements)
@@ -244,6 +262,7 @@ class Verifier:
         binding: Binding | None,
         endorsements: Endorsements,
         at: int,
+        envelope: "Envelope | None",
         *further: CheckSource,
     ) -> Result:
         return appraise(
@@ -254,6 +273,7 @@ class Verifier:
             binding=binding,
             sources=(*self._sources, *further),
             signatures=Signatures(self._memo, self._pool),
+            envelope=envelope,
         )
 
     def _prove(self, endorser: RememberingEndorser, claims: Claims, endorsements: Endorsements) -> None:
