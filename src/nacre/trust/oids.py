@@ -14,6 +14,8 @@ __all__ = [
     "ECDSA_SHA384",
     "ISSUING_DISTRIBUTION_POINT",
     "KEY_USAGE",
+    "RSASSA_PSS",
+    "RSA_ENCRYPTION",
     "dotted",
 ]
 
@@ -29,6 +31,8 @@ CERTIFICATE_ISSUER: Final = bytes.fromhex("551d1d")  # 2.5.29.29
 
 ECDSA_SHA256: Final = bytes.fromhex("2a8648ce3d040302")  # 1.2.840.10045.4.3.2
 ECDSA_SHA384: Final = bytes.fromhex("2a8648ce3d040303")  # 1.2.840.10045.4.3.3
+RSA_ENCRYPTION: Final = bytes.fromhex("2a864886f70d010101")  # 1.2.840.113549.1.1.1
+RSASSA_PSS: Final = bytes.fromhex("2a864886f70d01010a")  # 1.2.840.113549.1.1.10
 
 # Longer ones are nobody's, and their numbers cost the square of their length to write.
 _LONGEST: Final = 64

@@ -13,8 +13,7 @@ import msgspec
 
 from nacre.errors import VerificationError
 from nacre.trust import oids
-from nacre.trust.keys import EcdsaScheme
-from nacre.trust.signatures import Key, Signatures
+from nacre.trust.signatures import Key, Scheme, Signatures
 from nacre.trust.x509 import CRL_SIGN, DIGITAL_SIGNATURE, KEY_CERT_SIGN, Certificate
 
 __all__ = ["Role", "anchor_key", "check_crl_issuer", "check_path", "check_validity"]
@@ -38,7 +37,7 @@ def check_path(
     *,
     anchor: Certificate,
     roles: Sequence[Role | None],
-    scheme: EcdsaScheme,
+    scheme: Scheme,
     signatures: Signatures,
     check: str,
 ) -> None:
@@ -92,7 +91,7 @@ def check_path(
         signatures.expect(key, certificate.signature, certificate.tbs, check=check, what=certificate)
 
 
-def anchor_key(scheme: EcdsaScheme, anchor: Certificate) -> Key:
+def anchor_key(scheme: Scheme, anchor: Certificate) -> Key:
     """Load the key of an anchor, once for this process: anchors are few and stay.
 
     Raises:
@@ -102,7 +101,7 @@ def anchor_key(scheme: EcdsaScheme, anchor: Certificate) -> Key:
 
 
 @functools.lru_cache(maxsize=32)
-def _anchor_key(scheme: EcdsaScheme, spki: bytes) -> Key:
+def _anchor_key(scheme: Scheme, spki: bytes) -> Key:
     return scheme.spki(spki)
 
 

@@ -8,15 +8,12 @@ Nothing that was read may be acted upon before :meth:`Signatures.settle` has ret
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from nacre.errors import VerificationError
 from nacre.trust.memo import Recall
 
-if TYPE_CHECKING:
-    from nacre.trust.keys import EcdsaScheme
-
-__all__ = ["Key", "Pool", "Signatures"]
+__all__ = ["Key", "Pool", "Scheme", "Signatures"]
 
 
 class Key(Protocol):
@@ -28,6 +25,28 @@ class Key(Protocol):
 
     def holds(self, signature: bytes, message: bytes) -> bool:
         """Tell whether ``signature``, in the encoding that the key was made for, holds."""
+
+
+class Scheme(Protocol):
+    """One signature algorithm with everything that it leaves open settled."""
+
+    def __hash__(self) -> int:
+        """Schemes are few, and each is one object."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def algorithm(self) -> bytes:
+        """The signature algorithm of certificates: content bytes of the OID."""
+
+    def spki(self, spki: bytes) -> Key:
+        """Load a SubjectPublicKeyInfo, DER.
+
+        Raises:
+            MalformedEvidence: ``key-unusable``, for any key of another kind.
+        """
 
 
 class Pool(Protocol):
@@ -82,7 +101,7 @@ class Signatures:
         """
         self._pending.append((key, signature, message, check, what))
 
-    def key(self, scheme: "EcdsaScheme", spki: bytes) -> Key:
+    def key(self, scheme: Scheme, spki: bytes) -> Key:
         """Load a key, each one once: an issuer's is needed for every signature it made.
 
         Raises:

@@ -16,6 +16,10 @@ Where real certificates leave RFC 5280, a named rule says so; there is no other 
 ``key-usage-padding``
     Older Google roots pad the named bits of keyUsage with zero bits, which DER would drop. The set of
     bits is the same; set padding bits are refused.
+``pss-explicit-trailer``
+    AMD's older certificates write out the trailerField of RSASSA-PSS, 1, which DER leaves out because it
+    is the default. It is read; any other trailer is refused. RSASSA-PSS itself is read with the one set of
+    parameters that vendors use: SHA-384, MGF1 with SHA-384, a salt of 48 bytes.
 
 (``generalized-time-any-year`` is in :mod:`nacre.trust.der`.) Names longer than RFC 5280's upper bounds
 and extension values that are no DER (AMD's and Intel's are raw) need no rule, since both are bytes here.
@@ -88,6 +92,13 @@ _REPEATED = 128  # names and small extensions come again and again: how many dec
 _KEY_USAGE_BYTES = 2  # nine bits are defined
 
 _ECDSA = (oids.ECDSA_SHA256, oids.ECDSA_SHA384)
+# RSASSA-PSS-params as DER has them, and with the default trailerField: rule pss-explicit-trailer.
+_PSS_PARAMETERS = bytes.fromhex(
+    "a00f300d06096086480165030402020500"  # SHA-384
+    "a11c301a06092a864886f70d010108300d06096086480165030402020500"  # MGF1 with SHA-384
+    "a203020130"  # 48 bytes of salt
+)
+_PSS_SHA384 = (b"\x30\x34" + _PSS_PARAMETERS, b"\x30\x39" + _PSS_PARAMETERS + bytes.fromhex("a303020101"))
 # The usual AlgorithmIdentifiers, whole.
 _PLAIN_ALGORITHMS = tuple((bytes((SEQUENCE, len(oid) + 2, OID, len(oid))) + oid, oid) for oid in _ECDSA)
 
@@ -206,7 +217,8 @@ def algorithm(der: bytes, at: int, end: int) -> tuple[bytes, bytes, int]:
         Content bytes of the OID, DER of the parameters (empty if absent), and where it stops.
 
     Raises:
-        MalformedEvidence: It is malformed, or an ECDSA algorithm has parameters other than NULL.
+        MalformedEvidence: It is malformed, an ECDSA algorithm has parameters other than NULL, or RSASSA-PSS
+            has others than the ones that are read.
     """
     for known, oid in _PLAIN_ALGORITHMS:
         if der.startswith(known, at, end):
@@ -214,11 +226,14 @@ def algorithm(der: bytes, at: int, end: int) -> tuple[bytes, bytes, int]:
     start, stop = element(der, at, end, SEQUENCE)
     start, at = element(der, start, stop, OID)
     oid = der[start:at]
-    if at == stop:
-        return oid, b"", stop
-    finish(tagged(der, at, stop)[2], stop)
     parameters = der[at:stop]
-    if oid in _ECDSA and parameters != _NULL:  # rule ecdsa-null-parameters
+    if parameters:
+        finish(tagged(der, at, stop)[2], stop)
+    if oid in _ECDSA:
+        readable = parameters in (b"", _NULL)  # rule ecdsa-null-parameters
+    else:
+        readable = oid != oids.RSASSA_PSS or parameters in _PSS_SHA384
+    if not readable:
         raise MalformedEvidence("algorithm-parameters", what="DER", actual=parameters, offset=at)
     return oid, parameters, stop
 

@@ -14,7 +14,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-from nacre.platforms.snp.report import REPORT_SIZE, Report, is_report, parse_report, unpack_report
+from nacre.platforms.snp.products import check_processor
+from nacre.platforms.snp.report import (
+    HAS_PROCESSOR,
+    REPORT_SIZE,
+    Report,
+    is_report,
+    parse_report,
+    unpack_report,
+)
+from nacre.platforms.snp.vek import KINDS
 
 __all__ = ["FORMS", "SalvagedSnp", "SnpEvidence", "is_evidence", "parse", "salvage"]
 
@@ -67,19 +76,21 @@ def parse(data: bytes) -> SnpEvidence:
 
     Raises:
         MalformedEvidence: It is not well-formed.
-        UnsupportedEvidence: The report is of a version or signature algorithm that is not verified here.
+        UnsupportedEvidence: The report is of a version, signature algorithm or product line that is not
+            verified here.
     """
     if len(data) == REPORT_SIZE:
-        return SnpEvidence(data, parse_report(data))
+        return SnpEvidence(data, _report(data))
     if data.startswith(_HCL_MAGIC):
         from nacre.platforms.snp.hcl import parse_hcl  # noqa: PLC0415 (few need it)
 
         hcl = parse_hcl(data)
-        return SnpEvidence(data, parse_report(hcl.report), "hcl", _HCL_REPORT, runtime=hcl.runtime)
-    report = parse_report(data[:REPORT_SIZE])
+        return SnpEvidence(data, _report(hcl.report), "hcl", _HCL_REPORT, runtime=hcl.runtime)
+    report = _report(data[:REPORT_SIZE])
     from nacre.platforms.snp.ghcb import parse_table  # noqa: PLC0415 (few need it)
 
-    return SnpEvidence(data, report, "extended", certificates=parse_table(data[REPORT_SIZE:]))
+    sent = parse_table(data[REPORT_SIZE:], vlek=KINDS.get(report.signing_key) == "vlek")
+    return SnpEvidence(data, report, "extended", certificates=sent)
 
 
 def salvage(data: bytes) -> SalvagedSnp | None:
@@ -89,3 +100,10 @@ def salvage(data: bytes) -> SalvagedSnp | None:
     if len(report) != REPORT_SIZE:
         return None
     return SalvagedSnp(data, unpack_report(report), "hcl" if offset else "report", offset)
+
+
+def _report(data: bytes) -> Report:
+    report = parse_report(data)
+    if report.version >= HAS_PROCESSOR:
+        check_processor(report.cpuid_family, report.cpuid_model)
+    return report

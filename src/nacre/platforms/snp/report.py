@@ -16,6 +16,8 @@ from nacre.errors import MalformedEvidence, UnsupportedEvidence
 from nacre.platforms.layout import Layout
 
 __all__ = [
+    "HAS_MITIGATIONS",
+    "HAS_PROCESSOR",
     "LAYOUT",
     "REPORT_SIZE",
     "SIGNED_SIZE",
@@ -35,8 +37,10 @@ VERSIONS: Final = (2, 3, 4, 5)
 
 _ECDSA_P384_SHA384 = 1
 _COORDINATE = 48
-_CPUID = 3  # the version from which a report says what processor it is of
-_MITIGATIONS = 5  # and from which it says what mitigations are in place
+#: The version from which a report says what processor it is of.
+HAS_PROCESSOR: Final = 3
+#: The version from which it says what mitigations are in place.
+HAS_MITIGATIONS: Final = 5
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
@@ -163,9 +167,9 @@ _SIGNATURE_FIELDS = tuple(
 def _zero_fields(version: int) -> tuple[tuple[str, int, int], ...]:
     """Name, offset and size of everything that has to be zero in a version."""
     fields = _RESERVED + _SIGNATURE_FIELDS
-    if version < _CPUID:
+    if version < HAS_PROCESSOR:
         fields += _CPUID_FIELDS
-    if version < _MITIGATIONS:
+    if version < HAS_MITIGATIONS:
         fields += _MITIGATION_FIELDS
     return fields
 
