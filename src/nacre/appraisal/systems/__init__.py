@@ -16,6 +16,7 @@ _MODULES = {
     "ra-tls": "ratls",
     "gramine": "gramine",
     "dstack": "dstack",
+    "oyster": "oyster",
 }
 
 
