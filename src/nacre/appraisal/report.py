@@ -26,6 +26,7 @@ __all__ = [
     "ForeignReport",
     "PhysicalReport",
     "Report",
+    "check_report",
     "report",
     "to_json",
 ]
@@ -193,7 +194,7 @@ def report(result: Result) -> Report:
         evidence=result.evidence.hex(),
         policy=result.policy,
         release=result.release,
-        checks=[_check(check) for check in result.checks],
+        checks=[check_report(check) for check in result.checks],
         claims=None if result.claims is None else _claims(result.claims),
         error=None
         if error is None
@@ -219,7 +220,8 @@ def to_json(result: Result, *, indent: int = 2) -> bytes:
     return msgspec.json.format(encoded, indent=indent or -1)
 
 
-def _check(check: Check) -> CheckReport:
+def check_report(check: Check) -> CheckReport:
+    """Put a check into words."""
     words = reasons.check_text(check.id)
     reason = reasons.reason(check.reason) if check.reason else None
     return CheckReport(

@@ -11,7 +11,7 @@ from nacre.checks import Check, Status
 from nacre.cli.terminal import Style, clean, wrap
 from nacre.trust.anchors import Origin
 
-__all__ = ["headline", "result_lines"]
+__all__ = ["check_lines", "headline", "indented", "result_lines"]
 
 _COLOURS = {
     Verdict.VERIFIED: "green",
@@ -67,11 +67,11 @@ def result_lines(
     reached = [check for check in result.checks if check.reason != _NOT_REACHED]
     column = min(max((len(_title(check)) for check in reached), default=0), columns * 2 // 5)
     for check in result.checks if verbose else reached:
-        yield from _check_lines(check, column, verbose=verbose, style=style, columns=columns)
+        yield from check_lines(check, column, verbose=verbose, style=style, columns=columns)
     if not verbose:
         yield from _not_reached(result, style, columns)
     if result.error is not None and not any(check.reason == result.error.code for check in result.checks):
-        yield from _indented(
+        yield from indented(
             str(result.error), style.paint("✗ " if style.unicode else "x ", "red"), 2, columns
         )
     if result.foreign is not None:
@@ -83,7 +83,7 @@ def result_lines(
         yield from _values("physical", _physical(result), style, columns)
     yield ""
     for limit in result.not_proven:
-        yield from _indented(f"Not proven: {limit}.", "", 0, columns, paint=style)
+        yield from indented(f"Not proven: {limit}.", "", 0, columns, paint=style)
 
 
 def _foreign(foreign: Foreign, style: Style, columns: int) -> Iterator[str]:
@@ -119,7 +119,7 @@ def _circumstances(result: Result, *, as_of: bool, style: Style, columns: int) -
         rows.append(("layout", result.foreign.layout or "unknown, so that nothing can be bound"))
     rows.append(("evidence", f"SHA-256 {result.evidence.hex()}"))
     for name, value in rows:
-        yield from _indented(clean(value), f"  {style.paint(f'{name:<8}', 'dim')}  ", 12, columns)
+        yield from indented(clean(value), f"  {style.paint(f'{name:<8}', 'dim')}  ", 12, columns)
 
 
 def _not_reached(result: Result, style: Style, columns: int) -> Iterator[str]:
@@ -131,14 +131,15 @@ def _not_reached(result: Result, style: Style, columns: int) -> Iterator[str]:
         text = (
             f"{len(titles)} further checks were not reached, since an earlier one failed: {'; '.join(titles)}"
         )
-        yield from _indented(text, lead, 4, columns)
+        yield from indented(text, lead, 4, columns)
 
 
 def _title(check: Check) -> str:
     return clean(reasons.check_text(check.id).title)
 
 
-def _check_lines(check: Check, column: int, *, verbose: bool, style: Style, columns: int) -> Iterator[str]:
+def check_lines(check: Check, column: int, *, verbose: bool, style: Style, columns: int) -> Iterator[str]:
+    """Write a check: its title, padded to ``column``, what was found, and what helps."""
     mark, plain, colour = _MARKS[check.status]
     lead = f"  {style.paint(mark if style.unicode else plain, colour)} {_title(check):<{column}}  "
     indent = column + 6
@@ -148,11 +149,11 @@ def _check_lines(check: Check, column: int, *, verbose: bool, style: Style, colu
     text = clean(reasons.explain(check))
     if check.reason and check.status in _PROBLEMS:
         text += f" [{check.reason}]"
-    yield from _indented(text, lead, indent, columns)
+    yield from indented(text, lead, indent, columns)
     hint = clean(reasons.render(reasons.reason(check.reason).hint, check.context)) if check.reason else ""
     if hint and check.status in _PROBLEMS:
         arrow = "→ " if style.unicode else "> "
-        yield from _indented(hint, " " * indent + style.paint(arrow, "cyan"), indent + 2, columns)
+        yield from indented(hint, " " * indent + style.paint(arrow, "cyan"), indent + 2, columns)
     if verbose:
         yield from _particulars(check, indent, style, columns)
 
@@ -166,7 +167,7 @@ def _particulars(check: Check, indent: int, style: Style, columns: int) -> Itera
     for name, value in rows.items():
         if value:
             lead = " " * indent + style.paint(f"{name:<8} ", "dim")
-            yield from _indented(clean(value), lead, indent + 9, columns)
+            yield from indented(clean(value), lead, indent + 9, columns)
 
 
 def _values(
@@ -179,10 +180,10 @@ def _values(
     column = max(map(len, values))
     for name, value in values.items():
         shown = value.hex() if isinstance(value, bytes) else str(value)
-        yield from _indented(clean(shown), f"  {clean(name):<{column}}  ", column + 4, columns)
+        yield from indented(clean(shown), f"  {clean(name):<{column}}  ", column + 4, columns)
 
 
-def _indented(
+def indented(
     text: str, lead: str, indent: int, columns: int, *, paint: Style | None = None
 ) -> Iterator[str]:
     """Write text after ``lead``, further lines under its beginning."""
