@@ -183,9 +183,7 @@ def _values(
         yield from indented(clean(shown), f"  {clean(name):<{column}}  ", column + 4, columns)
 
 
-def indented(
-    text: str, lead: str, indent: int, columns: int, *, paint: Style | None = None
-) -> Iterator[str]:
+def indented(text: str, lead: str, indent: int, columns: int, *, paint: Style | None = None) -> Iterator[str]:
     """Write text after ``lead``, further lines under its beginning."""
     for line in wrap(text, max(columns - indent, 20)):
         yield lead + (paint.paint(line, "dim") if paint else line)
