@@ -177,7 +177,7 @@ def test_any_document_any_lie(
     site.server.serve(relaunch)
     site.clock.now += PAUSE
     assert made.verify(relaunch.evidence).verdict is Verdict.WARNING
-    assert collector._doubted == {}
+    assert collector._stock._doubted == {}
 
 
 def test_a_new_process_recovers_from_what_is_on_disk(site: Site, relaunch: "Case") -> None:

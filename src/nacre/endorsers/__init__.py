@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from nacre.endorsers.endorser import Endorser, FixedEndorser
     from nacre.endorsers.fetch import Fetcher, HttpFetcher, fetch_evidence
     from nacre.endorsers.http import Limits
+    from nacre.endorsers.kds import AMD_KDS, Kds
     from nacre.endorsers.notices import Notice
     from nacre.endorsers.pcs import INTEL_PCS, Pcs
     from nacre.endorsers.rollback import Guard
     from nacre.endorsers.verifier import Verifier
 
 __all__ = [
+    "AMD_KDS",
     "INTEL_PCS",
     "Bundle",
     "Cache",
@@ -30,6 +32,7 @@ __all__ = [
     "FixedEndorser",
     "Guard",
     "HttpFetcher",
+    "Kds",
     "Limits",
     "Notice",
     "Pcs",
@@ -49,6 +52,7 @@ _HOMES = {
     "endorser": ("Endorser", "FixedEndorser"),
     "fetch": ("Fetcher", "HttpFetcher", "fetch_evidence"),
     "http": ("Limits",),
+    "kds": ("AMD_KDS", "Kds"),
     "notices": ("Notice",),
     "pcs": ("INTEL_PCS", "Pcs"),
     "rollback": ("Guard",),

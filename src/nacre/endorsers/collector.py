@@ -13,17 +13,18 @@ doubted one itself where there is nothing else: it may yet be genuine, to eviden
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from nacre.endorsers.cache import Cache, Version, default_folder
 from nacre.endorsers.endorser import NO_ENDORSEMENTS
-from nacre.endorsers.facts import facts
+from nacre.endorsers.facts import Facts, facts
 from nacre.endorsers.notices import Notice, log
-from nacre.endorsers.pcs import Document, Pcs
+from nacre.endorsers.pcs import Pcs
 from nacre.endorsers.rollback import Guard
+from nacre.endorsers.service import Service
+from nacre.endorsers.stock import RETRY_DOUBTED, Asked, Part, Stock
 from nacre.errors import EndorsementsUnavailable, MalformedEvidence
 from nacre.platforms.base import Endorsements, Evidence, Platform, Source
 from nacre.trust.anchors import Origin
@@ -33,15 +34,13 @@ __all__ = ["REFRESH", "Collector", "system_clock"]
 #: Seconds after which a document is fetched anew although it is valid.
 REFRESH = 24 * 3600
 
-# Seconds before an endorser that failed is asked again, without and with documents to go on with.
+# Seconds before an endorser that failed is asked again, without documents to go on with.
 _RETRY_BARE = 15
-_RETRY_STOCKED = 300
-# Seconds before an endorser that serves expired documents is asked again.
-_RETRY_EXPIRED = 60
-# Seconds before an endorser is asked again for documents that were doubted.
-_RETRY_DOUBTED = 60
 _MAX_HELD = 256
 _MAX_GENUINE = 1024
+
+# For these reasons the same is asked of what the evidence could be as well.
+_ELSEWHERE = frozenset({"kds-unknown", "endorsement-not-cached"})
 
 _Key = tuple[str, ...]
 
@@ -54,11 +53,11 @@ def system_clock() -> int:
 class _Held(msgspec.Struct, frozen=True):
     """Endorsements in memory: valid from ``begins`` to ``ends``, to be used until ``renew``.
 
-    ``versions`` are what they were joined from, with their URLs.
+    ``parts`` are what they were joined from.
     """
 
     endorsements: Endorsements
-    versions: tuple[tuple[str, Version], ...]
+    parts: tuple[Part, ...]
     begins: int
     ends: int
     renew: int
@@ -74,25 +73,6 @@ class _Failure(msgspec.Struct, frozen=True):
     until: int
 
 
-class _Part(msgspec.Struct, frozen=True):
-    """One document to use, and when to look for another."""
-
-    version: Version
-    renew: int
-
-
-class _Asked(NamedTuple):
-    """What an endorsement is for: a platform, a time to judge at, and the time it is now.
-
-    Before ``pause`` nothing that was doubted is asked for again.
-    """
-
-    platform: str
-    at: int
-    now: int
-    pause: int
-
-
 class Collector:
     """An endorser with a memory, a disk and a network. Threads may share one."""
 
@@ -100,6 +80,7 @@ class Collector:
         self,
         *,
         pcs: Pcs | None = None,
+        kds: Service | None = None,
         cache: Cache | None = None,
         guard: Guard | None = None,
         clock: Callable[[], int] = system_clock,
@@ -110,7 +91,8 @@ class Collector:
         """Choose where documents come from.
 
         Args:
-            pcs: The server; Intel's by default.
+            pcs: The server of Intel's documents; Intel's own by default.
+            kds: The server of AMD's documents; AMD's own by default.
             cache: The disk; the user's cache directory by default.
             guard: The rollback guard; its state lives beside the cache by default.
             clock: Unix seconds.
@@ -119,17 +101,22 @@ class Collector:
             notice: Takes what goes wrong without stopping anything.
         """
         self._pcs = pcs or Pcs()
-        self._cache = cache or Cache(default_folder(), notice=notice)
         self._guard = guard or Guard(default_folder(), notice=notice)
         self._clock = clock
-        self._refresh = refresh
         self._offline = offline
-        self._notice = notice
+        self._stock = Stock(
+            _Services(self._pcs, kds, notice),
+            cache=cache or Cache(default_folder(), notice=notice),
+            guard=self._guard,
+            clock=clock,
+            refresh=refresh,
+            offline=offline,
+            notice=notice,
+        )
         self._held: dict[_Key, _Held] = {}
         self._failures: dict[_Key, _Failure] = {}
         self._locks: dict[_Key, threading.Lock] = {}
         self._pauses: dict[_Key, int] = {}
-        self._doubted: dict[str, Version] = {}
         self._genuine: set[bytes] = set()
 
     def held(self, platform: Platform, evidence: Evidence, *, at: int) -> Endorsements | None:
@@ -166,18 +153,27 @@ class Collector:
         """Remember documents as beyond doubt, and numbers of genuine ones for the rollback guard."""
         if len(self._genuine) >= _MAX_GENUINE:
             self._genuine.clear()
-        for held in list(self._held.values()):
-            if held.endorsements is endorsements:
-                self._genuine.update(version.digest(url) for url, version in held.versions)
-        if origin is not Origin.GENUINE or not self._pcs.scope:
+        parts = [
+            part
+            for held in list(self._held.values())
+            if held.endorsements is endorsements
+            for part in held.parts
+        ]
+        self._genuine.update(part.version.digest(self._stock.url(part.source)) for part in parts)
+        if origin is not Origin.GENUINE:
             return
-        found = []
-        for document in endorsements.documents.values():
-            try:
-                found.append(facts(document))
-            except MalformedEvidence:
-                continue  # an issuer chain
-        self._guard.record(platform, self._pcs.scope, found)
+        for part in parts:
+            self._record(platform, self._stock.service(part.source).scope, part.version.facts)
+        if not parts:
+            for document in endorsements.documents.values():
+                try:
+                    self._record(platform, self._pcs.scope, facts(document))
+                except MalformedEvidence:
+                    continue  # an issuer chain
+
+    def _record(self, platform: str, scope: str, found: Facts) -> None:
+        if scope:
+            self._guard.record(platform, scope, (found,))
 
     def doubted(self, platform: Platform, evidence: Evidence, endorsements: Endorsements) -> None:
         """Drop documents, except what proved genuine before, and ask for them anew next time.
@@ -193,21 +189,16 @@ class Collector:
             return
         try:
             held = self._held.get(key)
-            if held is not None and held.endorsements is endorsements and self._drop(held.versions):
+            if held is not None and held.endorsements is endorsements and self._drop(held.parts):
                 del self._held[key]
         finally:
             lock.release()
 
-    def _drop(self, versions: Sequence[tuple[str, Version]]) -> bool:
+    def _drop(self, parts: Sequence[Part]) -> bool:
         """Drop what never proved genuine and is not dropped already; tell whether there was any."""
-        dropped = False
-        for url, version in versions:
-            known = self._doubted.get(url)
-            if (known is None or not known.same(version)) and version.digest(url) not in self._genuine:
-                self._doubted[url] = version
-                self._cache.drop(url, version)
-                dropped = True
-        return dropped
+        unproved = [p for p in parts if p.version.digest(self._stock.url(p.source)) not in self._genuine]
+        dropped = [self._stock.drop(part.source, part.version) for part in unproved]
+        return any(dropped)
 
     def history(self, platform: Platform, evidence: Evidence) -> tuple[Endorsements, ...]:
         """Return the documents that this evidence needs as they were, newest first, from the cache.
@@ -215,12 +206,14 @@ class Collector:
         Each is what would have been used between two changes; none if a document was never fetched.
         """
         sources = platform.sources(evidence)
-        kept = [self._cache.versions(self._pcs.url(source)) for source in sources]
+        kept = [self._stock.versions(source) for source in sources]
         found = []
         for moment in sorted({v.first_fetched for versions in kept for v in versions}, reverse=True):
-            then = [version for versions in kept for version in _as_of(versions, moment)]
+            then = [
+                (s, v) for s, versions in zip(sources, kept, strict=True) for v in _as_of(versions, moment)
+            ]
             if len(then) == len(sources):
-                found.append(_joined(sources, then))
+                found.append(_joined(then))
         return tuple(found)
 
     def _renewed(self, key: _Key, platform: Platform, sources: Sequence[Source], at: int) -> Endorsements:
@@ -232,151 +225,128 @@ class Collector:
         if failure is not None and now < failure.until:
             raise EndorsementsUnavailable(failure.error.code, **failure.error.context)
         pause = self._pauses.get(key, 0)
-        asked = _Asked(platform.name, at, now, pause if pause <= now + _RETRY_DOUBTED else 0)
+        asked = Asked(platform.name, at, now, pause if pause <= now + RETRY_DOUBTED else 0)
         try:
-            parts = self._collect(key, sources, asked)
+            parts = self._first(key, sources, asked)
         except EndorsementsUnavailable as error:
             self._failures[key] = _Failure(error, now + _RETRY_BARE)
             raise
-        endorsements = _joined(sources, [part.version for part in parts])
+        endorsements = _joined([(part.source, part.version) for part in parts])
         if held is not None and held.endorsements.documents == endorsements.documents:
             endorsements = held.endorsements
         if len(self._held) >= _MAX_HELD:
-            self._held.clear()
-            self._failures.clear()
-            self._locks.clear()
-            self._pauses.clear()
-            self._doubted.clear()
+            self._forget()
         self._held[key] = _Held(
             endorsements,
-            tuple([(self._pcs.url(s), part.version) for s, part in zip(sources, parts, strict=True)]),
+            tuple(parts),
             max(part.version.facts.begins for part in parts),
             min(part.version.facts.ends for part in parts),
             min(part.renew for part in parts),
         )
         return endorsements
 
-    def _collect(self, key: _Key, sources: Sequence[Source], asked: _Asked) -> list[_Part]:
-        if self._offline:
-            return [self._offline_part(source, asked) for source in sources]
-        parts = {source.role: self._stocked(source, asked) for source in sources}
+    def _forget(self) -> None:
+        self._held.clear()
+        self._failures.clear()
+        self._locks.clear()
+        self._pauses.clear()
+        self._stock.forget()
+
+    def _first(self, key: _Key, sources: Sequence[Source], asked: Asked) -> list[Part]:
+        """Collect for the first of what the evidence can be that the endorser knows."""
+        candidates = _candidates(sources)
+        if len(candidates) > 1:  # what was found once is not looked for elsewhere first
+            candidates.sort(key=lambda candidate: not self._stock.versions(candidate[0]))
+        failure: EndorsementsUnavailable | None = None
+        for candidate in candidates:
+            try:
+                return self._collect(key, candidate, asked)
+            except EndorsementsUnavailable as error:
+                failure = failure or error
+                if error.code not in _ELSEWHERE:
+                    break
+        raise failure or AssertionError
+
+    def _collect(self, key: _Key, sources: Sequence[Source], asked: Asked) -> list[Part]:
+        parts: dict[str, Part | None] = {
+            source.role: self._stock.cached(source, asked)
+            if self._stock.offline(source)
+            else self._stock.stocked(source, asked)
+            for source in sources
+        }
         due = [source for source in sources if parts[source.role] is None]
         if due and asked.now >= asked.pause:
-            self._pauses[key] = asked.now + _RETRY_DOUBTED
+            self._pauses[key] = asked.now + RETRY_DOUBTED
         failure: EndorsementsUnavailable | None = None
-        for source, answer in zip(due, self._fetch_all(due), strict=True):
-            try:
-                parts[source.role] = self._chosen(source, answer, asked)
-            except EndorsementsUnavailable as error:  # what else came is kept all the same
-                failure = failure or error
+        for source, answer in zip(due, self._obtain(due, asked), strict=False):
+            if isinstance(answer, Part):
+                parts[source.role] = answer
+            else:  # what else came is kept all the same
+                failure = failure or answer
         if failure is not None:
             raise failure
         return [part for part in parts.values() if part is not None]
 
-    def _fetch_all(self, sources: Sequence[Source]) -> list[Document | EndorsementsUnavailable]:
+    def _obtain(self, sources: Sequence[Source], asked: Asked) -> Iterable[Part | EndorsementsUnavailable]:
+        if any(self._stock.service(source).pace is not None for source in sources):
+            return self._one_by_one(sources, asked)
         if len(sources) < 2:  # noqa: PLR2004
-            return [self._fetch(source) for source in sources]
+            return [self._stock.obtain(source, asked) for source in sources]
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (only where something is fetched)
 
         with ThreadPoolExecutor(len(sources)) as pool:
-            return list(pool.map(self._fetch, sources))
+            return list(pool.map(lambda source: self._stock.obtain(source, asked), sources))
 
-    def _fetch(self, source: Source) -> Document | EndorsementsUnavailable:
-        try:
-            return self._pcs.fetch(source)
-        except EndorsementsUnavailable as error:
-            return error
+    def _one_by_one(
+        self, sources: Sequence[Source], asked: Asked
+    ) -> Iterator[Part | EndorsementsUnavailable]:
+        """Ask where each request costs a wait: nothing is asked for in vain."""
+        for source in sources:
+            answer = self._stock.obtain(source, asked)
+            yield answer
+            if not isinstance(answer, Part):
+                return
 
-    def _stocked(self, source: Source, asked: _Asked) -> _Part | None:
-        """Return what the cache has, unless the endorser should be asked."""
-        url = self._pcs.url(source)
-        versions = self._cache.versions(url)
-        doubted = self._doubted.get(url)
-        if doubted is not None:
-            return self._standing_in(source, _at_last(versions, doubted), asked)
-        if not versions:
-            return None
-        newest = versions[0]
-        renew = newest.fetched + self._lifetime(newest, asked)
-        if not newest.fetched <= asked.now < renew:  # a clock that went back proves nothing about age
-            return None
-        current = self._current(source, versions, asked)
-        if current is None:  # of another time; asking again would bring the same
-            try:
-                self._insist(source, newest, asked)
-            except EndorsementsUnavailable:
-                return None
-        return _Part(current or newest, renew)
 
-    def _standing_in(self, source: Source, versions: Sequence[Version], asked: _Asked) -> _Part | None:
-        """Return what serves in place of a doubted document, unless the endorser may be asked again."""
-        if asked.now >= asked.pause:
-            return None
-        current = self._current(source, versions, asked)
-        if current is None:
-            current = versions[-1]
-            self._insist(source, current, asked)
-        return _Part(current, asked.pause)
+class _Services(Mapping[str, Service]):
+    """Who serves what, by ``Source.endorser``; AMD's is made when it is asked first."""
 
-    def _offline_part(self, source: Source, asked: _Asked) -> _Part:
-        url = self._pcs.url(source)
-        versions = self._cache.versions(url)
-        if not versions:
-            raise EndorsementsUnavailable("endorsement-not-cached", role=source.role, url=url)
-        current = self._current(source, versions, asked)
-        if current is None:
-            current = versions[0]
-            self._insist(source, current, asked)
-        return _Part(current, asked.now + _RETRY_STOCKED)
+    def __init__(self, pcs: Service, kds: Service | None, notice: Notice) -> None:
+        self._services = {"intel-pcs": pcs}
+        self._notice = notice
+        if kds is not None:
+            self._services["amd-kds"] = kds
 
-    def _chosen(self, source: Source, answer: Document | EndorsementsUnavailable, asked: _Asked) -> _Part:
-        """Choose between what the endorser answered and what is cached."""
-        url = self._pcs.url(source)
-        try:
-            if isinstance(answer, EndorsementsUnavailable):
-                raise answer
-            version = Version(asked.now, asked.now, answer.document, answer.chain, answer.facts)
-            self._insist(source, version, asked)
-        except EndorsementsUnavailable as error:
-            doubted = self._doubted.get(url)
-            kept = self._current(source, _at_last(self._cache.versions(url), doubted), asked)
-            if kept is None:
-                raise
-            self._notice(error)
-            return _Part(kept, asked.now + (_RETRY_DOUBTED if doubted is not None else _RETRY_STOCKED))
-        self._doubted.pop(url, None)
-        self._cache.store(url, version)
-        current = self._current(source, self._cache.versions(url), asked) or version
-        return _Part(current, asked.now + self._lifetime(version, asked))
+    def __getitem__(self, name: str) -> Service:
+        if name == "amd-kds" and name not in self._services:
+            from nacre.endorsers.kds import Kds  # noqa: PLC0415 (few need it)
 
-    def _lifetime(self, version: Version, asked: _Asked) -> int:
-        return self._refresh if version.facts.ends >= asked.now else min(_RETRY_EXPIRED, self._refresh)
+            self._services[name] = Kds(notice=self._notice)
+        return self._services[name]
 
-    def _current(self, source: Source, versions: Sequence[Version], asked: _Asked) -> Version | None:
-        """Return the newest version that is valid at a time and no rollback."""
-        for version in versions:
-            if version.facts.valid(asked.at):
-                try:
-                    self._insist(source, version, asked)
-                except EndorsementsUnavailable:
-                    continue
-                return version
-        return None
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._services)
 
-    def _insist(self, source: Source, version: Version, asked: _Asked) -> None:
-        """Refuse a version that is older than one that was proved."""
-        scope = self._pcs.scope
-        if scope:
-            self._guard.check(asked.platform, scope, version.facts, role=source.role, at=asked.at)
+    def __len__(self) -> int:
+        return len(self._services)
+
+
+def _candidates(sources: Sequence[Source]) -> list[Sequence[Source]]:
+    """List what the sources can be where evidence leaves that open, the likeliest first."""
+    others = [
+        [
+            msgspec.structs.replace(source, path=source.alternatives[index], alternatives=())
+            if source.alternatives
+            else source
+            for source in sources
+        ]
+        for index in range(max(len(source.alternatives) for source in sources))
+    ]
+    return [sources, *others]
 
 
 def _key(platform: Platform, sources: Sequence[Source]) -> _Key:
     return (platform.name, *[source.path for source in sources])
-
-
-def _at_last(versions: Sequence[Version], doubted: Version | None) -> Sequence[Version]:
-    """Put a doubted version behind all others, even if another process has fetched it again."""
-    return versions if doubted is None else [*[v for v in versions if not v.same(doubted)], doubted]
 
 
 def _as_of(versions: Sequence[Version], moment: int) -> Sequence[Version]:
@@ -384,9 +354,9 @@ def _as_of(versions: Sequence[Version], moment: int) -> Sequence[Version]:
     return [version for version in versions if version.first_fetched <= moment][:1]
 
 
-def _joined(sources: Sequence[Source], versions: Sequence[Version]) -> Endorsements:
+def _joined(found: Iterable[tuple[Source, Version]]) -> Endorsements:
     documents: dict[str, bytes] = {}
-    for source, version in zip(sources, versions, strict=True):
+    for source, version in found:
         documents[source.role] = version.document
         if version.chain is not None:
             documents[source.chain_role] = version.chain

@@ -2,6 +2,7 @@
 """The endorser of somebody who chose none.
 
 The one place that reads the environment for it: ``NACRE_PCS_URL`` names a PCCS to ask instead of Intel,
+``NACRE_KDS_URL`` a cache of AMD's key service or (``file:`` and a path) a store of its documents,
 ``NACRE_CACHE_DIR`` the folder of the cache.
 """
 
@@ -13,6 +14,7 @@ from nacre.endorsers.collector import REFRESH, Collector
 from nacre.endorsers.notices import Notice, log
 from nacre.endorsers.pcs import INTEL_PCS, Pcs
 from nacre.endorsers.rollback import Guard
+from nacre.endorsers.service import Service
 
 __all__ = ["default_endorser", "shared_endorser"]
 
@@ -33,14 +35,22 @@ def default_endorser(
         unsafe_allow_rollback: Accept documents older than ones that were seen before.
     """
     folder = default_folder()
+    kds = os.environ.get("NACRE_KDS_URL")
     return Collector(
         pcs=Pcs(base=os.environ.get("NACRE_PCS_URL") or INTEL_PCS),
+        kds=_kds(kds, notice) if kds else None,
         cache=Cache(folder, notice=notice),
         guard=Guard(folder, notice=notice, unsafe_allow_rollback=unsafe_allow_rollback),
         refresh=refresh,
         offline=offline,
         notice=notice,
     )
+
+
+def _kds(base: str, notice: Notice) -> Service:
+    from nacre.endorsers.kds import Kds  # noqa: PLC0415 (few need it)
+
+    return Kds(base=base, notice=notice)
 
 
 @functools.cache

@@ -5,6 +5,8 @@ Nothing here is verified. The cache needs dates to know what is worth keeping, t
 numbers to compare; whether a document is genuine is for its platform to judge.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from nacre.errors import MalformedEvidence
@@ -14,11 +16,14 @@ from nacre.trust.json import signed_member
 from nacre.trust.times import parse_rfc3339
 from nacre.trust.x509 import parse_certificate
 
-__all__ = ["MAX_DOCUMENT", "Facts", "facts"]
+__all__ = ["CERTIFICATE", "MAX_DOCUMENT", "Facts", "facts"]
 
+#: The kind of a certificate.
+CERTIFICATE = "certificate"
 #: Larger documents are neither fetched nor read.
 MAX_DOCUMENT = 1 << 20
 
+_PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _SIGNED = (("tcbInfo", "tcb"), ("enclaveIdentity", "identity"))
 
 
@@ -28,10 +33,11 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     Attributes:
         begins: When it and its issuer chain begin to be valid, Unix seconds.
         ends: The last second at which all of them are.
-        kind: ``tcb`` for TCB Info, ``identity`` for an enclave identity, empty for anything else.
-        number: Its ``tcbEvaluationDataNumber``.
+        kind: ``tcb`` for TCB Info, ``identity`` for an enclave identity, ``certificate`` for certificates,
+            ``crl`` for a revocation list whose number counts (AMD's), empty for any other list.
+        number: Its ``tcbEvaluationDataNumber``, or the number of a list.
         issued: Its ``issueDate``, Unix seconds.
-        fmspc: The platform family of TCB Info, hex.
+        fmspc: The platform family of TCB Info, hex; of AMD's lists the product line.
     """
 
     begins: int
@@ -50,7 +56,8 @@ def facts(document: bytes, chain: bytes | None = None) -> Facts:
     """Read dates and numbers of a document and of its issuer chain.
 
     Args:
-        document: Signed JSON of Intel's PCS, or a revocation list (DER, PEM or hex).
+        document: Signed JSON of Intel's PCS, a revocation list (DER, PEM or hex), a certificate (DER) or a
+            chain of them (PEM).
         chain: Its issuer chain, PEM.
 
     Raises:
@@ -58,8 +65,19 @@ def facts(document: bytes, chain: bytes | None = None) -> Facts:
     """
     if len(document) > MAX_DOCUMENT:
         raise MalformedEvidence("too-large", what="document", expected=MAX_DOCUMENT, actual=len(document))
-    found = _signed(document) if document.lstrip()[:1] == b"{" else _crl(document)
-    for der in pem.certificates(chain) if chain else ():
+    if document.lstrip()[:1] == b"{":
+        found = _signed(document)
+    elif document.startswith(_PEM_CERTIFICATE):
+        first, *rest = pem.certificates(document)
+        found = _within(_certificate(first), rest)
+    else:
+        found = _binary(document)
+    return _within(found, pem.certificates(chain)) if chain else found
+
+
+def _within(found: Facts, chain: Iterable[bytes]) -> Facts:
+    """Shorten the dates to those of certificates too."""
+    for der in chain:
         certificate = parse_certificate(der)
         found = msgspec.structs.replace(
             found,
@@ -69,9 +87,22 @@ def facts(document: bytes, chain: bytes | None = None) -> Facts:
     return found
 
 
-def _crl(document: bytes) -> Facts:
-    crl = parse_crl(document)
+def _binary(document: bytes) -> Facts:
+    """Read a list in any form, or else a certificate; if it is neither, say what is wrong as a list."""
+    try:
+        crl = parse_crl(document)
+    except MalformedEvidence:
+        try:
+            return _certificate(document)
+        except MalformedEvidence:
+            pass
+        raise
     return Facts(crl.this_update, crl.next_update)
+
+
+def _certificate(der: bytes) -> Facts:
+    certificate = parse_certificate(der)
+    return Facts(certificate.not_before, certificate.not_after, CERTIFICATE)
 
 
 def _signed(document: bytes) -> Facts:

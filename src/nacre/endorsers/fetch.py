@@ -25,7 +25,6 @@ _NOT_FOUND = 404
 _GONE = 410
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_FIRST_PAUSE = 0.25
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -142,7 +141,8 @@ class HttpFetcher:
         from random import random  # noqa: PLC0415 (slow to import)
 
         # Spreads load; no secret.
-        pause = _FIRST_PAUSE * 2**attempt * (0.5 + random() / 2) if asked is None else asked  # noqa: S311
+        longest = self._limits.pause * 2 ** (attempt - 1)
+        pause = longest * (0.5 + random() / 2) if asked is None else asked  # noqa: S311
         if pause >= deadline.remaining():
             raise why
         self._sleep(pause)

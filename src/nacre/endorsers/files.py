@@ -37,17 +37,18 @@ def private_folder(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, patience: float = _PATIENCE) -> Iterator[None]:
     """Hold a folder's lock; it ends with the process, however that ends.
 
     Raises:
-        OSError: It cannot be locked, or another process holds the lock for seconds (TimeoutError).
+        OSError: It cannot be locked, or another process holds the lock for ``patience`` seconds
+            (TimeoutError).
     """
     import fcntl  # noqa: PLC0415 (not everywhere)
 
     handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + patience
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

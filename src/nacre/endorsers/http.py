@@ -43,6 +43,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         attempts: How often a busy or silent server is asked.
         redirects: How many redirects are followed.
         retry_after: The longest wait that a server may ask for, seconds.
+        pause: The first wait before a server that was busy and named no time is asked again, seconds, at
+            random between half of it and all; each further one is twice as long.
     """
 
     size: int = 1 << 20
@@ -52,6 +54,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 4
     redirects: int = 3
     retry_after: float = 10.0
+    pause: float = 0.5
 
 
 class Deadline:

@@ -11,15 +11,15 @@ Not proven here:
 
 from typing import Literal
 
-import msgspec
-
 from nacre.endorsers.facts import Facts, facts
 from nacre.endorsers.fetch import Fetcher, HttpFetcher, Response
+from nacre.endorsers.pace import Pace
+from nacre.endorsers.service import Document
 from nacre.errors import ConfigurationError, EndorsementsUnavailable, MalformedEvidence
 from nacre.platforms.base import Source
 from nacre.trust import pem
 
-__all__ = ["INTEL_PCS", "Document", "Pcs"]
+__all__ = ["INTEL_PCS", "Pcs"]
 
 #: Intel's own service.
 INTEL_PCS = "https://api.trustedservices.intel.com"
@@ -30,14 +30,6 @@ _API = "/certification/v4"
 _PCCS_PATHS = {"root_ca_crl": "/sgx/certification/v4/rootcacrl"}
 # Documents of which several evaluation numbers are in force at a time.
 _NUMBERED = frozenset({"tcb_info", "qe_identity"})
-
-
-class Document(msgspec.Struct, frozen=True):
-    """A document as served, its issuer chain (PEM) if one came with it, and what it says about itself."""
-
-    document: bytes
-    chain: bytes | None
-    facts: Facts
 
 
 class Pcs:
@@ -77,6 +69,16 @@ class Pcs:
     def scope(self) -> str:
         """The series of documents for the rollback guard; empty if the number is pinned anyway."""
         return self._update if self._number is None else ""
+
+    @property
+    def pace(self) -> Pace | None:
+        """None: Intel's service and a PCCS take requests as they come."""
+        return None
+
+    @property
+    def local(self) -> bool:
+        """False: it takes a network."""
+        return False
 
     def url(self, source: Source) -> str:
         """Return where a document is fetched."""

@@ -3,9 +3,10 @@
 
 An endorser, or whoever speaks for it, can serve documents of yesterday that are validly signed and inside
 their dates, and so hide that a platform is out of date. The guard remembers, for each platform family
-and kind of document, the highest ``tcbEvaluationDataNumber`` and its ``issueDate`` among documents *that
-were verified under the vendor's root*, and refuses an older one. What is merely served is never
-remembered: a liar could otherwise lock out every genuine document with one huge number.
+and kind of document, the highest ``tcbEvaluationDataNumber`` (of AMD's revocation lists: CRL number) and its
+``issueDate`` among documents *that were verified under the vendor's root*, and refuses an older one. What is
+merely served is never remembered: a liar could otherwise lock out every genuine document with one huge
+number.
 
 A document is older than the mark only at a time at which the marked one had already been issued, so
 judging in the past works.
@@ -26,6 +27,8 @@ __all__ = ["Guard", "Mark"]
 _FORMAT = "nacre-rollback/v1"
 _FILE = "rollback.state"
 _LIMIT = 4 << 20
+# Kinds of documents that replace each other: of certificates, each is for a key of its own.
+_GUARDED = frozenset({"tcb", "identity", "crl"})
 
 
 class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True):
@@ -71,14 +74,18 @@ class Guard:
 
         Raises:
             EndorsementsUnavailable: ``tcb-evaluation-rollback``, or ``tcb-issue-rollback`` if the number is
-                the same but the document was issued earlier.
+                the same but the document was issued earlier; ``crl-rollback`` for a revocation list.
         """
-        if not found.kind:
+        if found.kind not in _GUARDED:
             return
         mark = self.marks().get(_key(platform, scope, found))
         if mark is None or mark.issued > at or Mark(found.number, found.issued) >= mark:
             return
-        if found.number < mark.number:
+        if found.kind == "crl":
+            error = EndorsementsUnavailable(
+                "crl-rollback", role=role, expected=mark.number, actual=found.number, issued=found.issued
+            )
+        elif found.number < mark.number:
             error = EndorsementsUnavailable(
                 "tcb-evaluation-rollback", role=role, expected=mark.number, actual=found.number
             )
@@ -92,7 +99,7 @@ class Guard:
 
     def record(self, platform: str, scope: str, proved: Iterable[Facts]) -> None:
         """Remember documents whose signatures held under the vendor's root."""
-        numbered = [found for found in proved if found.kind]
+        numbered = [found for found in proved if found.kind in _GUARDED]
         new = {_key(platform, scope, found): Mark(found.number, found.issued) for found in numbered}
         if self._unsaved or _raises(self._marks, new):
             self._marks = _highest(self._marks, new)

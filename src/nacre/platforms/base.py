@@ -162,6 +162,9 @@ class Source(msgspec.Struct, frozen=True):
         chain_role: The role of the issuer chain that comes in a response header, if one does.
         chain_headers: Names of that header, newest first.
         absolute: Whether ``path`` is a whole URL.
+        endorser: Whose service it is: ``intel-pcs`` or ``amd-kds``.
+        alternatives: Further paths, where evidence leaves open what it is; the n-th alternatives of all
+            sources belong together.
     """
 
     role: str
@@ -169,6 +172,8 @@ class Source(msgspec.Struct, frozen=True):
     chain_role: str = ""
     chain_headers: tuple[str, ...] = ()
     absolute: bool = False
+    endorser: str = "intel-pcs"
+    alternatives: tuple[str, ...] = ()
 
 
 class Platform(Protocol):
