@@ -148,14 +148,12 @@ def _envelope(request: Request, evidence: bytes, policy: Policy) -> "Envelope | 
     from nacre.appraisal.systems import envelope as envelopes  # noqa: PLC0415 (only for other systems)
 
     given = inputs.parts(request.part)
-    if request.system is not None:
-        envelope = envelopes.unwrap(evidence, name=request.system, given=given)
+    declared = {release.layout for release in policy.releases}
+    if request.system is None:
+        envelope = envelopes.recognise(evidence, given=given, declared=declared)
     else:
-        recognised = envelopes.recognise(evidence, given=given)
-        if recognised is None:
-            return None
-        envelope = recognised
-    if envelope.binding is not None and request.nonce is not None:
+        envelope = envelopes.unwrap(evidence, name=request.system, given=given, declared=declared)
+    if envelope is not None and envelope.binding is not None and request.nonce is not None:
         raise ConfigurationError("nonce-beside-layout", actual=envelope.binding.purpose)
     return envelope
 

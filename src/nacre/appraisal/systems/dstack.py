@@ -24,6 +24,7 @@ What its layouts leave open:
   not this value, show which image runs.
 """
 
+import binascii
 import hashlib
 from collections.abc import Mapping
 
@@ -33,19 +34,23 @@ from nacre.appraisal.purposes import Fields, Layout
 from nacre.appraisal.systems import certificate, dstack_attestation, eventlog
 from nacre.appraisal.systems.base import Examine, Fact, Found, Opened, System
 from nacre.appraisal.systems.dstack_attestation import Attestation
+from nacre.appraisal.systems.encodings import unhex
+from nacre.appraisal.systems.parts import FIELD, sized, spki, wrong
 from nacre.checks import Check, failed, passed, skipped
-from nacre.errors import ConfigurationError, MalformedEvidence
+from nacre.errors import MalformedEvidence
 from nacre.platforms.base import Claims
 from nacre.trust import json
 
 __all__ = ["RA_TLS", "SYSTEM"]
 
-_FIELD = 64
-_LEAST_NONCE = 16
 _MAX_JSON = 1 << 20
 _DOCUMENT = b"dstack-mr-config-v3:\0"
 _SOURCE = "Dstack-TEE/dstack, dstack/dstack-attest/src/attestation.rs (QuoteContentType)"
 _OPEN = ("replay", "relay", "diversion", "reflection")
+_APP_KEYS = {33: b"dip1::secp256k1c-pk:", 32: b"dip1::ed25519-pk:"}
+#: Version 0 and the platforms whose evidence is read.
+_CONTAINERS = (b"\0\0", b"\0\2", b"\0\3")
+_URL = bytes.maketrans(b"+/", b"-_")
 
 #: Event, and the member of the SEV-SNP document, to the fact.
 _FACTS = {
@@ -62,46 +67,58 @@ _PROVIDER = (
 # ── Layouts ──
 
 
-def _tagged(name: str, tag: str, part: str, algorithm: str = "sha512") -> Layout:
-    def compute(parts: Mapping[str, bytes]) -> Fields:
-        digest = hashlib.new(algorithm, tag.encode() + b":" + parts[part]).digest()
-        return Fields(digest.ljust(_FIELD, b"\0"))
+def _field(data: bytes) -> Fields:
+    return Fields(data.ljust(FIELD, b"\0"))
 
-    return Layout(f"dstack/{name}", (part,), compute, _OPEN, _SOURCE)
+
+def _key(tag: str) -> Layout:
+    name = f"dstack/{tag}"
+
+    def compute(parts: Mapping[str, bytes]) -> Fields:
+        return _field(hashlib.sha512(tag.encode() + b":" + spki(parts, name)).digest())
+
+    return Layout(name, ("key",), compute, _OPEN, _SOURCE)
+
+
+def _data(name: str, algorithm: str) -> Layout:
+    def compute(parts: Mapping[str, bytes]) -> Fields:
+        return _field(hashlib.new(algorithm, b"app-data:" + parts["data"]).digest())
+
+    return Layout(f"dstack/{name}", ("data",), compute, _OPEN, _SOURCE)
 
 
 def _nonce(parts: Mapping[str, bytes]) -> Fields:
     nonce = parts["nonce"]
-    if not _LEAST_NONCE <= len(nonce) <= _FIELD // 2:
-        wanted = f"{_LEAST_NONCE} to {_FIELD // 2} bytes"
-        raise ConfigurationError(
-            "binding-part", what="dstack/nonce", part="nonce", expected=wanted, actual=len(nonce)
-        )
-    return Fields(nonce.ljust(_FIELD, b"\0"))
+    # As long as the field it could be a digest of another purpose, which somebody else had asked for.
+    if not FIELD // 4 <= len(nonce) <= FIELD // 2:
+        raise wrong("dstack/nonce", "nonce", expected="16 to 32 bytes", actual=f"{len(nonce)} bytes")
+    return _field(nonce)
+
+
+def _app_key(parts: Mapping[str, bytes]) -> Fields:
+    key = sized(parts, "dstack/app-key", "key", *_APP_KEYS)
+    return _field(_APP_KEYS[len(key)] + binascii.b2a_base64(key, newline=False).translate(_URL).rstrip(b"="))
 
 
 def _digest_of_files(parts: Mapping[str, bytes]) -> Fields:
-    return Fields(hashlib.sha256(parts["sha256sum"]).digest() + bytes(_FIELD // 2))
+    return _field(hashlib.sha256(parts["sha256sum"]).digest())
 
 
-#: ``key`` is a DER SubjectPublicKeyInfo here and below.
-RA_TLS = _tagged("ratls-cert", "ratls-cert", "key")
+#: ``key`` is a DER SubjectPublicKeyInfo here; of the KMS's root and of the gateway's certificates likewise.
+RA_TLS = _key("ratls-cert")
 _LAYOUTS = (
     RA_TLS,
-    _tagged("kms-root-ca", "kms-root-ca", "key"),
-    _tagged("zt-cert", "zt-cert", "key"),
-    _tagged("app-data", "app-data", "data"),
-    *(
-        _tagged(f"app-data-{name}", "app-data", "data", algorithm)
-        for name, algorithm in (
-            ("sha256", "sha256"),
-            ("sha384", "sha384"),
-            ("sha3-256", "sha3_256"),
-            ("sha3-384", "sha3_384"),
-            ("sha3-512", "sha3_512"),
-        )
-    ),
-    Layout("dstack/nonce", ("nonce",), _nonce, _OPEN[1:], f"{_SOURCE}, guest agent: GetQuote", "nonce"),
+    _key("kms-root-ca"),
+    _key("zt-cert"),
+    _data("app-data", "sha512"),
+    _data("app-data-sha256", "sha256"),
+    _data("app-data-sha384", "sha384"),
+    _data("app-data-sha3-256", "sha3_256"),
+    _data("app-data-sha3-384", "sha3_384"),
+    _data("app-data-sha3-512", "sha3_512"),
+    # What GetAttestationForAppKey answers: a compressed secp256k1 point or an Ed25519 key.
+    Layout("dstack/app-key", ("key",), _app_key, _OPEN, "Dstack-TEE/dstack, guest-agent/src/rpc_service.rs"),
+    Layout("dstack/nonce", ("nonce",), _nonce, _OPEN[1:], f"{_SOURCE}; guest agent, GetQuote", "nonce"),
     Layout(
         "dstack/ingress",
         ("sha256sum",),
@@ -124,7 +141,7 @@ class _Served(msgspec.Struct):
 
 def _recognises(data: bytes) -> bool:
     if data[:1] == b"\0":
-        return data[1:2] in b"\0\2\3"
+        return data[:2] in _CONTAINERS
     if data.lstrip()[:1] == b"{":
         return b'"attestation"' in data or (b'"quote"' in data and b'"event_log"' in data)
     return certificate.carries(data, certificate.DSTACK, certificate.DSTACK_QUOTE)
@@ -145,17 +162,14 @@ def _open(data: bytes, given: Mapping[str, bytes]) -> Opened:
 def _served(data: bytes) -> Attestation:
     served = json.decode(data, _Served, what="dstack answer", limit=_MAX_JSON)
     if not served.quote:
-        return dstack_attestation.parse(_unhexed(served.attestation))
+        return dstack_attestation.parse(_bytes(served.attestation))
     log = served.event_log
     text = log.encode() if isinstance(log, str) else msgspec.json.encode(log)
-    return Attestation("tdx", _unhexed(served.quote), eventlog.parse(text))
+    return Attestation("tdx", _bytes(served.quote), eventlog.parse(text))
 
 
-def _unhexed(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        raise MalformedEvidence("hex-invalid", what="dstack answer", actual=text[:32]) from None
+def _bytes(text: str) -> bytes:
+    return unhex(text.removeprefix("0x"), what="dstack answer")
 
 
 def _of_certificate(carrier: certificate.Carrier, compose: bytes | None) -> Opened:
@@ -238,7 +252,7 @@ def _of_document(document: str, host_data: bytes) -> tuple[Check, dict[str, byte
     try:
         said = json.decode(text, _Document, what="dstack configuration", limit=_MAX_JSON)
         facts = {
-            name: bytes.fromhex(value)
+            name: unhex(value, what="dstack configuration")
             for name, value in (
                 ("app_id", said.app_id),
                 ("compose_hash", said.compose_hash),
@@ -246,7 +260,7 @@ def _of_document(document: str, host_data: bytes) -> tuple[Check, dict[str, byte
             )
             if value
         }
-    except (MalformedEvidence, ValueError):
+    except MalformedEvidence:
         return failed("dstack.event-log", "host-data-unreadable"), {}
     facts |= {
         "key_provider": said.key_provider.encode(),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the bytes that somebody sent, and a system's name, to evidence and what it has to be bound to."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -41,18 +41,20 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         return Found() if examine is None else examine(claims, at)
 
 
-def unwrap(data: bytes, *, name: str, given: Mapping[str, bytes]) -> Envelope:
+def unwrap(data: bytes, *, name: str, given: Mapping[str, bytes], declared: Collection[str] = ()) -> Envelope:
     """Open evidence as a system ships it.
 
     Args:
         data: The envelope, or bare evidence.
         name: The system, or one of its layouts: ``dstack``, ``dstack/app-data``.
         given: What the verifier itself knows, by name: parts of the layout, documents of the system.
+        declared: Layouts that the verifier's releases name. If there is one of this system, it goes where
+            neither ``name`` nor the envelope's form says how the evidence is bound.
 
     Raises:
         MalformedEvidence: It is not what that system ships.
-        ConfigurationError: ``system-unknown``, ``layout-unknown``, ``part-unknown``, ``binding-parts`` or
-            ``binding-part``.
+        ConfigurationError: ``system-unknown``, ``layout-unknown``, ``layout-unclear``, ``part-unknown``,
+            ``binding-parts`` or ``binding-part``.
     """
     system = systems.get(name.partition("/")[0])
     chosen = systems.layout(name) if "/" in name else None
@@ -63,7 +65,7 @@ def unwrap(data: bytes, *, name: str, given: Mapping[str, bytes]) -> Envelope:
                 "part-unknown", what=name, actual=part, expected=tuple(sorted(known)) or "none"
             )
     opened = system.open(data, given)
-    layout = chosen or opened.layout or _named_by(system, opened, given)
+    layout = chosen or opened.layout or _declared(system, declared) or _fitting(system, opened, given)
     return Envelope(
         system=system,
         opened=opened,
@@ -72,7 +74,7 @@ def unwrap(data: bytes, *, name: str, given: Mapping[str, bytes]) -> Envelope:
     )
 
 
-def recognise(data: bytes, *, given: Mapping[str, bytes]) -> Envelope | None:
+def recognise(data: bytes, *, given: Mapping[str, bytes], declared: Collection[str] = ()) -> Envelope | None:
     """Open bytes that are no platform's evidence, if they are some system's envelope.
 
     Raises:
@@ -80,18 +82,24 @@ def recognise(data: bytes, *, given: Mapping[str, bytes]) -> Envelope | None:
         ConfigurationError: As :func:`unwrap`.
     """
     system = systems.recognise(data)
-    return None if system is None else unwrap(data, name=system.name, given=given)
+    return None if system is None else unwrap(data, name=system.name, given=given, declared=declared)
 
 
-def _named_by(system: System, opened: Opened, given: Mapping[str, bytes]) -> Layout | None:
-    """Tell the layout by the parts that the verifier gave, if they fit one alone."""
-    fitting = [
-        layout
-        for layout in system.layouts
-        if any(part in given for part in layout.parts)
-        and all(part in given or part in opened.parts for part in layout.parts)
-    ]
-    return fitting[0] if len(fitting) == 1 else None
+def _declared(system: System, names: Collection[str]) -> Layout | None:
+    known = [layout for layout in system.layouts if layout.name in names]
+    return known[0] if len(known) == 1 else None
+
+
+def _fitting(system: System, opened: Opened, given: Mapping[str, bytes]) -> Layout | None:
+    """Tell the layout by the parts that the verifier gave, if he gave some."""
+    parts = set(given).difference(system.documents)
+    if not parts:
+        return None
+    fitting = [layout for layout in system.layouts if parts <= set(layout.parts) <= parts.union(opened.parts)]
+    if len(fitting) != 1:
+        names = tuple(layout.name for layout in fitting or system.layouts)
+        raise ConfigurationError("layout-unclear", actual=tuple(sorted(parts)), expected=names)
+    return fitting[0]
 
 
 def _binding(layout: Layout, opened: Opened, given: Mapping[str, bytes], *, named: bool) -> Binding | None:

@@ -18,13 +18,13 @@ Source: Dstack-TEE/dstack, ``dstack/cc-eventlog/src/{tdx,runtime_events}.rs``,
 ``dstack/dstack-attest/src/attestation.rs`` (``find_event``).
 """
 
-import binascii
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
 
+from nacre.appraisal.systems.encodings import unhex
 from nacre.checks import Check, Status, failed, passed, skipped
 from nacre.errors import MalformedEvidence
 from nacre.trust import json
@@ -38,6 +38,7 @@ RUNTIME = 0x0800_0001
 #: The registers that a log speaks of.
 REGISTERS = ("rtmr0", "rtmr1", "rtmr2", "rtmr3")
 
+_WHAT = "event log"
 _MAX_EVENTS = 2048
 _APPLICATION = 3
 _READY = "system-ready"
@@ -80,11 +81,18 @@ def parse(data: bytes) -> tuple[Event, ...]:
     Raises:
         MalformedEvidence: It is none; a member is there twice; a number or a text is not what it has to be.
     """
-    written = json.decode(data, list[_Written], what="event log", limit=MAX_LOG)
+    written = json.decode(data, list[_Written], what=_WHAT, limit=MAX_LOG)
     if len(written) > _MAX_EVENTS:
-        raise MalformedEvidence("too-many", what="event log", expected=_MAX_EVENTS, actual=len(written))
+        raise MalformedEvidence("too-many", what=_WHAT, expected=_MAX_EVENTS, actual=len(written))
     return tuple(
-        Event(one.imr, one.event_type, _hex(one.digest), one.event, _hex(one.event_payload), one.version)
+        Event(
+            one.imr,
+            one.event_type,
+            unhex(one.digest, what=_WHAT),
+            one.event,
+            unhex(one.event_payload, what=_WHAT),
+            one.version,
+        )
         for one in written
     )
 
@@ -190,10 +198,3 @@ def _boot_log(events: Sequence[Event], registers: Mapping[str, bytes]) -> Check:
         return skipped("dstack.boot-log", "boot-log-undigested")
     differences = (_differs(boot, registers, number) for number in range(_APPLICATION))
     return next((one for one in differences if one is not None), None) or passed("dstack.boot-log")
-
-
-def _hex(text: str) -> bytes:
-    try:
-        return binascii.unhexlify(text)
-    except ValueError:
-        raise MalformedEvidence("hex-invalid", what="event log", actual=text[:32]) from None
