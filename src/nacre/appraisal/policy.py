@@ -35,6 +35,8 @@ WAIVABLE: Mapping[str, frozenset[Status]] = {
 }
 
 _MAX_ANCHOR = 1 << 16
+#: How the names of releases end that are CoRIM manifests.
+_MANIFESTS = frozenset({".cbor", ".corim"})
 _AGE = re.compile(r"([1-9][0-9]{0,8})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -65,7 +67,8 @@ class PolicyHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             ``revocation`` give up only a check that could not be made: evidence that is bound to
             something else, runs something else or is revoked stays refused. ``freshness`` and
             ``currency`` also accept evidence and endorsements out of their dates.
-        releases: Release files, relative to the policy's own.
+        releases: Release files, relative to the policy's own: TOML, or unsigned CoRIM by a name that ends in
+            ``.corim`` or ``.cbor``.
         release: Releases written in the policy itself.
         platforms: The platforms that are accepted; if left out, those that the releases name, and
             without releases those that ship with this package. A third-party platform is used only if
@@ -237,14 +240,19 @@ class _Maker:
 
     def _releases(self) -> tuple[Release, ...]:
         outsiders = tuple(name for name in self._head.platforms if name not in platforms.builtin_names())
-        files = [
-            Release.load(self._path("releases", path), outsiders=outsiders) for path in self._head.releases
-        ]
+        files = [self._release(self._path("releases", path), outsiders) for path in self._head.releases]
         inline = [
             Release.decode(self._document.below(f"release[{position}]", table), outsiders=outsiders)
             for position, table in enumerate(self._head.release)
         ]
         return (*files, *inline)
+
+    def _release(self, path: Path, outsiders: tuple[str, ...]) -> Release:
+        if path.suffix in _MANIFESTS:
+            from nacre.appraisal.reference.convert import load_manifest  # noqa: PLC0415 (most are TOML)
+
+            return load_manifest(path, outsiders=outsiders)
+        return Release.load(path, outsiders=outsiders)
 
     def _section(self, name: str) -> PlatformPolicy:
         table = self._document.table[name]

@@ -292,8 +292,8 @@ def dumps(value: object) -> bytes:
     """Encode deterministically: minimal sizes, definite lengths, keys sorted by their encoded bytes.
 
     Args:
-        value: Integers of at most 64 bits, bytes, text, booleans, None, and sequences and mappings of
-            these.
+        value: Integers of at most 64 bits, bytes, text, booleans, None, and tags, sequences and mappings
+            of these.
 
     Raises:
         TypeError: Anything else: a mistake of the caller.
@@ -308,6 +308,12 @@ def dumps(value: object) -> bytes:
     if isinstance(value, str):
         text = value.encode()
         return _head(_TEXT, len(text)) + text
+    return _container(value)
+
+
+def _container(value: object) -> bytes:
+    if isinstance(value, Tag):  # a sequence too, so it comes first
+        return _head(_TAG, value.number) + dumps(value.value)
     if isinstance(value, Mapping):
         pairs = sorted((dumps(key), dumps(item)) for key, item in value.items())
         return _head(_MAP, len(pairs)) + b"".join(key + item for key, item in pairs)
