@@ -34,6 +34,7 @@ from nacre.appraisal.result import NOT_PROVEN
 from nacre.appraisal.systems import layouts
 from nacre.cli.exits import Exit
 from nacre.cli.group import root
+from nacre.testing import capabilities
 
 _DOCS = Path(__file__).parent
 _REFERENCE = _DOCS / "reference"
@@ -113,6 +114,8 @@ def _platforms() -> Iterator[str]:
         yield "\n".join(rows)
         yield "**Endorsements:** " + (", ".join(f"`{role}`" for role in platform.roles) or "none") + "."
         yield "**Required checks:** " + ", ".join(f"`{check}`" for check in platform.required) + "."
+        yield "**About the machine itself:** " + ", ".join(f"`{check}`" for check in platform.physical) + "."
+        yield f"**Never proven:** {platform.not_proven}."
         yield f"**Policy, table `[{name}]`:**"
         yield _attributes(platform.policy)
 
@@ -311,7 +314,7 @@ _PAGES: dict[str, _Page] = {
 def _texts() -> Iterator[tuple[Path, str]]:
     for name, page in _PAGES.items():
         yield _REFERENCE / name, "\n\n".join([_NOTE, *(part for part in page() if part)]) + "\n"
-    for name, make in schema.SCHEMAS.items():
+    for name, make in (*schema.SCHEMAS.items(), *capabilities.SCHEMAS.items()):
         yield _REFERENCE / name, schema.encode(make())
     readme = _ROOT / "README.md"
     text = _CONSOLE.sub(_transcript, readme.read_text(encoding="utf-8"))

@@ -27,7 +27,7 @@ from nacre.appraisal.report import (
 from nacre.appraisal.systems.base import System
 from nacre.platforms.base import Register
 
-__all__ = ["SCHEMAS", "encode", "policy_schema", "release_schema", "result_schema"]
+__all__ = ["SCHEMAS", "Schema", "encode", "policy_schema", "record_schema", "release_schema", "result_schema"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = "#/$defs/{name}"
@@ -82,11 +82,14 @@ def release_schema() -> Schema:
 
 def result_schema() -> Schema:
     """Return the JSON Schema of a Result's JSON, ``nacre-result/v1``."""
-    parts = _components(
-        (Report, CheckReport, ClaimsReport, CommittedReport, ErrorReport, ForeignReport, PhysicalReport)
-    )
-    head = parts.pop(Report.__name__)
-    return {"$schema": _DIALECT, **head, "title": "Nacre attestation result", "$defs": parts}
+    inside = (CheckReport, ClaimsReport, CommittedReport, ErrorReport, ForeignReport, PhysicalReport)
+    return record_schema(Report, *inside, title="Nacre attestation result")
+
+
+def record_schema(head: type[msgspec.Struct], *parts: type[msgspec.Struct], title: str) -> Schema:
+    """Return the JSON Schema of a record; the docstrings of ``head`` and ``parts`` describe their members."""
+    made = _components((head, *parts))
+    return {"$schema": _DIALECT, **made.pop(head.__name__), "title": title, "$defs": made}
 
 
 #: Name of the file in docs/reference to the function that makes it.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``nacre conformance``: test vectors against this verifier."""
+"""``nacre conformance``: test vectors against this verifier, and against others."""
 
 import sys
 from collections import Counter
@@ -11,9 +11,13 @@ import click
 import msgspec
 
 from nacre.cli import terminal
+from nacre.cli.about import package_version
 from nacre.cli.exits import Exit
-from nacre.testing import conformance
+from nacre.cli.failure import report as tell
+from nacre.testing import conformance, hermetic
 from nacre.testing.conformance import Outcome, Report
+from nacre.testing.judging import Ending, judge
+from nacre.testing.peer import Peer
 
 __all__ = ["command"]
 
@@ -37,17 +41,58 @@ def command() -> None:
     """Run test vectors and compare every outcome."""
 
 
+@command.command("case")
+def case() -> int:
+    """Answer one question, JSON from stdin, on stdout: the hermetic contract.
+
+    The question holds platform, evidence, collateral by role, anchor, time and policy; the answer verdict,
+    crypto, code, tcb_status, advisory_ids, claims and checks. Nothing else is looked at: no network, no
+    clock, no file, no cache. Exits 0 if the evidence is accepted, 10 if it is rejected, 20 if it or the
+    question asks for something that is not verified here, 30 if it or the question is malformed, 1 after an
+    internal error; there is an answer in each case.
+    """
+    judged = hermetic.answer(sys.stdin.buffer.read(hermetic.LIMIT + 1))
+    if judged.ending is Ending.INTERNAL:
+        tell(f"internal error: {judged.why}", "this is a bug of nacre. Nothing was accepted")
+    terminal.json(hermetic.encode_answer(judged.answer))
+    return judged.ending
+
+
+@command.command("capabilities")
+def capabilities() -> None:
+    """Tell, as JSON, what a question can ask: platforms, versions, roles, policy, claims, exit statuses."""
+    from nacre.testing.capabilities import capabilities as told  # noqa: PLC0415 (schemas are slow to import)
+
+    encoded = msgspec.json.encode(told(version=package_version("nacre")))
+    terminal.json(msgspec.json.format(encoded, indent=2))
+
+
 @command.command("run")
 @click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--with",
+    "peer",
+    metavar="COMMAND",
+    help="Ask this program instead: it gets each question as `nacre conformance case` does.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds that COMMAND may take for one case.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def run(directory: Path, *, as_json: bool) -> int:
+def run(directory: Path, *, peer: str | None, timeout: float, as_json: bool) -> int:
     """Run every case.json below DIRECTORY.
 
     Exits 0 only if at least one case ran and every case of a platform that is verified here came out as it
-    says: verdict, crypto, TCB status, advisories and claims, wherever it says so. Exits 10 if not.
+    says: verdict, crypto, TCB status, advisories and claims, wherever it says so. Exits 10 if not. What a
+    program given by --with does not answer is not compared, and where it exits 20 nothing is.
     """
     with _progress() as progress:
-        report = conformance.run(directory, progress=progress)
+        ask = judge if peer is None else Peer(peer, seconds=timeout)
+        report = conformance.run(directory, ask=ask, progress=progress)
     if as_json:
         summary = Summary(
             agrees=report.agrees,
@@ -83,10 +128,10 @@ def _lines(report: Report, style: terminal.Style) -> Iterator[str]:
     skipped = Counter(outcome.tee for outcome in report.outcomes if outcome.status == "unsupported")
     if skipped:
         kinds = ", ".join(f"{tee} {count}" for tee, count in sorted(skipped.items()))
-        yield f"not run, no platform here verifies them: {skipped.total()} ({terminal.clean(kinds)})"
+        yield f"not run, nobody here verifies them: {skipped.total()} ({terminal.clean(kinds)})"
     unread = sum(outcome.unread for outcome in report.outcomes)
     if unread:
-        yield f"claims not compared, the evidence was refused unread, as it had to be: {unread}"
+        yield f"claims not compared, none told or the evidence refused unread, as it had to be: {unread}"
     ran = report.count("agree") + report.count("disagree") + report.count("unreadable")
     if report.agrees:
         yield style.paint(f"all {ran} cases that were run agree", "bold", "green")

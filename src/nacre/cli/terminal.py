@@ -77,15 +77,23 @@ def wrap(text: str, columns: int) -> Iterator[str]:
 def json(encoded: bytes) -> None:
     """Write JSON to stdout; what a terminal might obey is escaped, which changes nothing for a parser.
 
-    JSON lets every character from U+007F on stand in a string as it is.
+    JSON lets every character from U+007F on stand in a string as it is; what the stream cannot show is
+    escaped too.
     """
     lines = encoded.decode().split("\n")
-    _write(sys.stdout, ["".join(map(_escaped, line)) if not line.isprintable() else line for line in lines])
+    unicode = style(sys.stdout).unicode
+    _write(sys.stdout, [line if _plain(line, unicode) else _escaped(line, unicode) for line in lines])
 
 
-def _escaped(letter: str) -> str:
-    if letter.isprintable():
-        return letter
+def _plain(text: str, unicode: bool) -> bool:  # noqa: FBT001 (what the stream reads)
+    return text.isprintable() and (unicode or text.isascii())
+
+
+def _escaped(line: str, unicode: bool) -> str:  # noqa: FBT001 (what the stream reads)
+    return "".join(letter if _plain(letter, unicode) else _units(letter) for letter in line)
+
+
+def _units(letter: str) -> str:
     units = letter.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
