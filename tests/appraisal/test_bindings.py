@@ -455,6 +455,15 @@ def test_a_layout_may_leave_the_end_of_the_field_open(layout: Layout) -> None:
         assert binding.check(Committed(data), raw_declared=True).status is status
 
 
+def test_parts_that_contradict_each_other_bind_nothing(layout: Layout) -> None:
+    other = msgspec.structs.replace(
+        layout, compute=lambda _: Fields(bytes(64), contradiction="claims-other-key")
+    )
+    binding = Binding.foreign(other, {"key": KEY, "nonce": NONCE})
+    check = binding.check(Committed(bytes(64)), raw_declared=True)
+    assert (check.status, check.reason) == (Status.FAIL, "claims-other-key")
+
+
 def test_a_layout_may_name_fields_of_its_own(layout: Layout) -> None:
     keyed = msgspec.structs.replace(layout, compute=lambda parts: Fields(None, parts["nonce"], parts["key"]))
     binding = Binding.foreign(keyed, {"key": KEY, "nonce": NONCE})

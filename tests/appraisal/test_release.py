@@ -318,3 +318,95 @@ def test_a_match_is_a_variant_that_somebody_wrote(
 def test_nothing_but_our_errors(text: str) -> None:
     with pytest.raises(ConfigurationError):
         _parse(text)
+
+
+# ── What a release asks of other systems ──
+
+_DSTACK = f"""
+id = "app-1"
+layout = "dstack/ratls-cert"
+
+[[nitro]]
+pcr0 = "{"00" * 48}"
+pcr1 = "{"01" * 48}"
+pcr2 = "{"02" * 48}"
+
+[dstack]
+compose_hash = ["{"AB" * 32}", "{"cd" * 32}"]
+key_provider = ["kms"]
+"""
+_PCRS = {f"pcr{index}": bytes((index,)) * 48 for index in range(3)}
+_FACTS = {"dstack.compose_hash": b"\xab" * 32, "dstack.key_provider": b"kms"}
+
+
+def test_a_release_asks_for_facts_and_names_its_layout() -> None:
+    release = Release.parse(_DSTACK)
+    assert release.layout == "dstack/ratls-cert"
+    assert release.facts == {
+        "dstack.compose_hash": (b"\xab" * 32, b"\xcd" * 32),
+        "dstack.key_provider": (b"kms",),
+    }
+    without = Release.parse(_DSTACK.replace('key_provider = ["kms"]', ""))
+    other = Release.parse(_DSTACK.replace('layout = "dstack/ratls-cert"', ""))
+    assert len({release.fingerprint, without.fingerprint, other.fingerprint}) == 3
+
+
+def test_facts_and_registers_are_one_unit() -> None:
+    release = Release.parse(_DSTACK)
+    assert match([release], "nitro", _PCRS, _FACTS).release is release
+    assert match([release], "nitro", _PCRS, _FACTS | {"dstack.compose_hash": b"\xcd" * 32}).release is release
+    for changed in (
+        {"dstack.compose_hash": b"\xcd" * 31},
+        {"dstack.key_provider": b"none"},
+        {"dstack.key_provider": b""},
+        {"dstack.compose_hash": bytes(range(200, 232))},
+    ):
+        found = match([release], "nitro", _PCRS, _FACTS | changed)
+        assert found.release is None
+        assert found.check.reason == "executables-mismatch"
+        assert found.check.context["registers"] == tuple(changed)
+    found = match([release], "nitro", _PCRS, {})
+    assert "dstack.key_provider absent" in str(found.check.actual)
+    assert "dstack.key_provider kms" in str(found.check.expected)
+    found = match([release], "nitro", _PCRS | {"pcr0": bytes(47)}, _FACTS)
+    assert found.check.context["registers"] == ("pcr0",)
+
+
+def test_facts_that_nobody_showed_leave_the_match_open() -> None:
+    release = Release.parse(_DSTACK)
+    found = match([release], "nitro", _PCRS)
+    assert (found.release, found.check.status, found.check.reason) == (
+        None,
+        Status.SKIPPED,
+        "facts-not-shown",
+    )
+    # A release that asks for none matches all the same, wherever it stands.
+    plain = Release.parse(_DSTACK[: _DSTACK.index("[dstack]")].replace("app-1", "app-2"))
+    assert match([release, plain], "nitro", _PCRS).release is plain
+    # Registers that differ are a mismatch, whatever nobody showed.
+    assert match([release], "nitro", _PCRS | {"pcr1": b""}).check.status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("compose_hash", "compose"),
+        (f'["{"AB" * 32}", "{"cd" * 32}"]', f'"{"AB" * 32}"'),
+        (f'["{"AB" * 32}", "{"cd" * 32}"]', "[]"),
+        ("AB" * 32, "AB" * 31),
+        ("AB" * 32, "zz" * 32),
+        ('["kms"]', '[""]'),
+        ('["kms"]', "[1]"),
+        ('["kms"]', str(["kms"] * 257)),
+        ("[dstack]", "[dstck]"),
+        ("[dstack]", "[[dstack]]"),
+        (_DSTACK[_DSTACK.index("[dstack]") :], "[dstack]"),
+        ("dstack/ratls-cert", "dstack/ratls"),
+        ("dstack/ratls-cert", "evidence"),
+    ],
+)
+def test_tables_of_other_systems_are_read_strictly(old: str, new: str) -> None:
+    assert old in _DSTACK
+    with pytest.raises(ConfigurationError) as refused:
+        Release.parse(_DSTACK.replace(old, new))
+    assert str(refused.value)

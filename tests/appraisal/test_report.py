@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nacre import reasons
 from nacre.appraisal.report import SCHEMA, Report, report, to_json
-from nacre.appraisal.result import NOT_PROVEN, Result
+from nacre.appraisal.result import NOT_PROVEN, UNPROTECTED, Foreign, Result
 from nacre.appraisal.verdict import Verdict
 from nacre.checks import Check, Later, Status, Value, failed, passed, skipped
 from nacre.errors import MalformedEvidence
@@ -35,6 +35,7 @@ def test_a_verified_result(make_result: MakeResult) -> None:
         "checks",
         "claims",
         "error",
+        "foreign",
         "physical",
         "not_proven",
     ]
@@ -45,6 +46,7 @@ def test_a_verified_result(make_result: MakeResult) -> None:
     assert document["evidence"] == hashlib.sha256(b"evidence").hexdigest()
     assert (document["policy"], document["release"], document["platform"]) == ("policy-1", "worm-1", "acme")
     assert document["error"] is None
+    assert document["foreign"] is None
     assert document["physical"] == {"checked": [], "unchecked": [], "not_proven": NOT_PROVEN}
     assert document["not_proven"] == [NOT_PROVEN]
     assert document["claims"] == {
@@ -55,6 +57,28 @@ def test_a_verified_result(make_result: MakeResult) -> None:
         "valid_until": "2026-11-18T13:53:20Z",
         "identity": {"chip": "0102", "model": "A1", "shared": False},
     }
+
+
+def test_what_another_system_proved_and_left_open(make_result: MakeResult) -> None:
+    foreign = Foreign(
+        system="acme",
+        layout="acme/key",
+        unprotected=("replay", "diversion"),
+        facts={"image": b"\xab\xcd", "made_by": b"kms"},
+        described={"key": b"\x01", "name": "worm"},
+    )
+    result = msgspec.structs.replace(make_result(), foreign=foreign)
+    document = json.loads(to_json(result))
+    assert document["foreign"] == {
+        "system": "acme",
+        "layout": "acme/key",
+        "unprotected": ["replay", "diversion"],
+        "facts": {"image": "abcd", "made_by": "kms"},
+        "described": {"key": "01", "name": "worm"},
+    }
+    assert document["not_proven"] == [NOT_PROVEN, UNPROTECTED["replay"], UNPROTECTED["diversion"]]
+    unnamed = msgspec.structs.replace(result, foreign=Foreign(system="acme"))
+    assert json.loads(to_json(unnamed))["foreign"]["layout"] is None
 
 
 def test_what_was_asked_of_the_machine(make_result: MakeResult) -> None:

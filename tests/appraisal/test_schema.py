@@ -66,6 +66,9 @@ class Validator:
             "maximum": lambda: isinstance(value, int) and isinstance(rule, int) and value <= rule,
             "exclusiveMinimum": lambda: isinstance(value, int) and isinstance(rule, int) and value > rule,
             "minItems": lambda: isinstance(value, list) and isinstance(rule, int) and len(value) >= rule,
+            "maxItems": lambda: isinstance(value, list) and isinstance(rule, int) and len(value) <= rule,
+            "minLength": lambda: isinstance(value, str) and isinstance(rule, int) and len(value) >= rule,
+            "minProperties": lambda: isinstance(value, dict) and isinstance(rule, int) and len(value) >= rule,
             "items": lambda: all(self.fits(item, _table(rule)) for item in _list(value)),
             "required": lambda: all(name in _table(value) for name in _list(rule)),
             "anyOf": lambda: any(self.fits(value, _table(option)) for option in _list(rule)),
@@ -152,6 +155,26 @@ RELEASES = [
     f'id = "r"\n[[sgx]]\n{SIGNER}isvprodid = 1\nmin_isvsvn = "any"\n',
     f'id = "r"\n[[sgx]]\n{SIGNER}isvprodid = 65536\nmin_isvsvn = 2\n',
     f'id = "r"\n[[sgx]]\n{SIGNER}isvprodid = true\nmin_isvsvn = 2\n',
+]
+
+_DSTACK = f'id = "r"\nlayout = "dstack/nonce"\n{TDX}[dstack]\n'
+RELEASES += [
+    f'{_DSTACK}compose_hash = ["{"ab" * 32}", "{"CD" * 32}"]\nkey_provider = ["kms"]\n',
+    f'id = "r"\nlayout = "gramine/ra-tls"\n{TDX}',
+    f'id = "r"\nlayout = ""\n{TDX}',
+    f'id = "r"\nlayout = "dstack"\n{TDX}',
+    f'id = "r"\nlayout = "evidence"\n{TDX}',
+    _DSTACK,
+    f"{_DSTACK}compose_hash = []\n",
+    f"{_DSTACK}compose_hash = {['ab' * 32] * 257}\n",
+    f'{_DSTACK}compose_hash = "{"ab" * 32}"\n',
+    f'{_DSTACK}compose_hash = ["{"ab" * 31}"]\n',
+    f'{_DSTACK}compose_hash = ["{"xy" * 32}"]\n',
+    f"{_DSTACK}compose_hash = [1]\n",
+    f'{_DSTACK}key_provider = [""]\n',
+    f'{_DSTACK}other = ["kms"]\n',
+    f'id = "r"\n{TDX}[[dstack]]\nkey_provider = ["kms"]\n',
+    f'id = "r"\n{TDX}[gramine]\nkey_provider = ["kms"]\n',
 ]
 
 

@@ -281,10 +281,11 @@ def _facts(document: Document, names: Iterable[str]) -> Iterator[tuple[str, tupl
 
 
 def _fact_value(document: Document, key: str, fact: Fact, value: object) -> bytes:
-    if not fact.size and isinstance(value, str) and value:
-        return value.encode()
-    if isinstance(value, str) and len(value) == 2 * fact.size and _HEX.fullmatch(value):
-        return binascii.unhexlify(value)
+    if isinstance(value, str) and value:
+        if not fact.size:
+            return value.encode()
+        if len(value) == 2 * fact.size and _HEX.fullmatch(value):
+            return binascii.unhexlify(value)
     wanted = f"{2 * fact.size} hexadecimal digits" if fact.size else "text"
     raise document.wrong(key, f"{wanted} expected, got {_shown(value)}")
 

@@ -103,6 +103,10 @@ def test_an_application_may_measure_what_it_likes_once_the_system_is_ready() -> 
     assert _by_nonce(rows() + own).verdict is Verdict.VERIFIED
 
 
+def test_a_system_that_is_not_ready_yet_has_measured_what_it_has() -> None:
+    assert _by_nonce(rows(MEASURED[:-1])).verdict is Verdict.VERIFIED
+
+
 def test_a_log_may_leave_digests_to_its_reader() -> None:
     assert _by_nonce([event | {"digest": ""} for event in rows()]).verdict is Verdict.VERIFIED
 
