@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Result as an EAT Attestation Result (EAR): a claims set, and a signed JWT.
+"""A Result as an EAT Attestation Result (EAR): a claims set, and a signed JWT or CWT.
 
-Source: draft-ietf-rats-ear-03.
+Draft -03 is written unless an older profile is asked for: readers that are deployed know those only.
+
+Source: draft-ietf-rats-ear-03; for older profiles draft-ietf-rats-ear-00 and -02.
 """
 
 from base64 import urlsafe_b64encode
@@ -30,6 +32,7 @@ __all__ = [
     "Verifier",
     "ear",
     "signed_ear",
+    "signed_ear_cwt",
 ]
 
 PROFILE: Final = "tag:ietf.org,2026:rats/ear#03"
@@ -37,6 +40,10 @@ PROFILE: Final = "tag:ietf.org,2026:rats/ear#03"
 MAX_DELAY = 300
 
 _NONCE_SIZES = range(8, 65)
+# COSE header parameters and algorithms (RFC 9052, 3.1; RFC 9053, 2).
+_COSE_ALGORITHM, _COSE_KEY_ID = 1, 4
+_COSE_NUMBERS = {"ES256": -7, "ES384": -35, "EdDSA": -8}
+_TAG_18 = b"\xd2"
 
 
 class Verifier(msgspec.Struct, frozen=True):
@@ -167,6 +174,7 @@ def signed_ear(
     key_id: str = "",
     nonce: bytes | None = None,
     carry_evidence: bool = False,
+    profile: str = PROFILE,
 ) -> str:
     """Sign a Result as an EAR: a JWT in compact form.
 
@@ -180,9 +188,10 @@ def signed_ear(
         key_id: What the header calls the key; verifiers pin keys, they never take one from the header.
         nonce: The nonce of whoever asks for it, 8 to 64 bytes.
         carry_evidence: Whether the evidence goes along, so that the reader can appraise it again.
+        profile: The profile to write, one of :data:`nacre.appraisal.ear_names.PROFILES`.
 
     Raises:
-        ConfigurationError: As :func:`ear`; ``ear-key`` for any other key.
+        ConfigurationError: As :func:`ear`; ``ear-key`` for any other key, ``ear-profile-unknown``.
     """
     algorithm, sign = _signer(key)
     header = {"alg": algorithm, "typ": "eat+jwt"} | ({"kid": key_id} if key_id else {})
@@ -195,8 +204,64 @@ def signed_ear(
         nonce=nonce,
         carry_evidence=carry_evidence,
     )
-    message = f"{_base64url(msgspec.json.encode(header))}.{_base64url(msgspec.json.encode(claims))}"
+    written = claims if profile == PROFILE else _older(claims, profile)
+    message = f"{_base64url(msgspec.json.encode(header))}.{_base64url(msgspec.json.encode(written))}"
     return f"{message}.{_base64url(sign(message.encode()))}"
+
+
+def signed_ear_cwt(
+    result: Result,
+    *,
+    key: "SigningKey",
+    issued_at: int,
+    developer: str,
+    build: str,
+    lifetime: int,
+    key_id: str = "",
+    nonce: bytes | None = None,
+    carry_evidence: bool = False,
+) -> bytes:
+    """Sign a Result as an EAR of draft -03: a CWT, COSE_Sign1 with tag 18.
+
+    Args:
+        result: The Result.
+        key: As for :func:`signed_ear`.
+        issued_at: As for :func:`ear`.
+        developer: Who made this verifier.
+        build: Which build of it.
+        lifetime: Seconds until it ends.
+        key_id: What the protected header calls the key.
+        nonce: The nonce of whoever asks for it, 8 to 64 bytes.
+        carry_evidence: Whether the evidence goes along, so that the reader can appraise it again.
+
+    Raises:
+        ConfigurationError: As :func:`signed_ear`.
+    """
+    from nacre.appraisal.ear_names import to_cbor  # noqa: PLC0415 (only for CWTs)
+    from nacre.trust import cbor  # noqa: PLC0415
+
+    algorithm, sign = _signer(key)
+    header = {_COSE_ALGORITHM: _COSE_NUMBERS[algorithm]} | ({_COSE_KEY_ID: key_id.encode()} if key_id else {})
+    claims = ear(
+        result,
+        issued_at=issued_at,
+        developer=developer,
+        build=build,
+        lifetime=lifetime,
+        nonce=nonce,
+        carry_evidence=carry_evidence,
+    )
+    protected, payload = cbor.dumps(header), cbor.dumps(to_cbor(msgspec.to_builtins(claims)))
+    signature = sign(cbor.dumps(["Signature1", protected, b"", payload]))
+    return _TAG_18 + cbor.dumps([protected, {}, payload, signature])
+
+
+def _older(claims: Ear, profile: str) -> dict[str, object]:
+    from nacre.appraisal.ear_names import PROFILES, to_dotted  # noqa: PLC0415 (only for older profiles)
+
+    if profile not in PROFILES:
+        raise ConfigurationError("ear-profile-unknown", actual=profile, expected=PROFILES)
+    return to_dotted(msgspec.to_builtins(claims)) | {"eat_profile": profile}
 
 
 def _end(result: Result, issued_at: int, lifetime: int | None) -> int | None:

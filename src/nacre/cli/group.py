@@ -17,6 +17,8 @@ _COMMANDS = {
     "explain": "Explain a reason code or a check.",
     "inspect": "Show every field of evidence, trusting none.",
     "policy": "Write, check and describe policies.",
+    "result": "Read what other verifiers say, and check that it is they.",
+    "release": "Convert and show reference values.",
     "verify": "Verify evidence and say why.",
     "version": "Show versions and the crypto engine.",
 }

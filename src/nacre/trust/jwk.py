@@ -80,7 +80,7 @@ class KeySet(msgspec.Struct, frozen=True):
 
 
 def read_keys(data: bytes) -> KeySet:
-    """Read a JWK set, a single JWK, or PEM public keys and certificates.
+    """Read a JWK set, a single JWK, PEM public keys or certificates, or one certificate in DER.
 
     Certificates of authorities become anchors, other certificates stand for their key.
 
@@ -91,7 +91,10 @@ def read_keys(data: bytes) -> KeySet:
     """
     if b"PRIVATE KEY-----" in data:
         raise ConfigurationError("keys-private")
-    found = _pem(data) if data.lstrip().startswith(b"-----BEGIN ") else _jwks(data)
+    if data[:1] == b"\x30":
+        found = _certificates([data])
+    else:
+        found = _pem(data.strip()) if data.lstrip().startswith(b"-----BEGIN ") else _jwks(data)
     if not found.keys and not found.anchors:
         raise ConfigurationError("keys-none", actual=found.ignored)
     names = [key.id for key in found.keys if key.id]
@@ -111,11 +114,14 @@ def certificate_key(certificate: Certificate) -> Key:
 
 
 def _pem(data: bytes) -> KeySet:
-    data = data.strip()
     if data.startswith(b"-----BEGIN PUBLIC KEY-----"):
         spkis = pem.blocks(data, "PUBLIC KEY", what="PEM keys", limit=MAX_KEYS)
         return KeySet(tuple([_key(spki, "", None) for spki in spkis]))
-    certificates = [parse_certificate(der) for der in pem.certificates(data)]
+    return _certificates(pem.certificates(data))
+
+
+def _certificates(ders: Sequence[bytes]) -> KeySet:
+    certificates = [parse_certificate(der) for der in ders]
     return KeySet(
         tuple([_key(one.spki, "", None) for one in certificates if not one.is_ca]),
         tuple([one for one in certificates if one.is_ca]),
