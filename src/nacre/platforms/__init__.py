@@ -3,7 +3,7 @@
 
 import functools
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 from nacre.errors import ConfigurationError, UnsupportedEvidence
@@ -11,9 +11,16 @@ from nacre.platforms.base import Platform
 
 __all__ = ["builtin_names", "detect", "get", "outsiders"]
 
-_BUILTIN = ("sgx", "tdx", "nitro")
-#: COSE begins so, tagged or not. Who verifies one document does not wait for the other platforms to load.
-_BY_FIRST_BYTE = {b"\x84": ("nitro",), b"\xd2": ("nitro",)}
+_BUILTIN = ("sgx", "tdx", "nitro", "snp")
+#: How evidence of some platforms begins. Who verifies one document does not wait for the others to load.
+_BY_FIRST_BYTE: Mapping[bytes, tuple[str, ...]] = {
+    b"\x84": ("nitro",),
+    b"\xd2": ("nitro",),
+}  # COSE, tagged or not
+#: An SNP report's version in 32 bits (the third byte of a quote is not zero), or Azure's wrapper around one.
+_BY_FIRST_WORD: Mapping[bytes, tuple[str, ...]] = {
+    version.to_bytes(4, "little"): ("snp",) for version in range(8)
+} | {b"HCLA": ("snp",)}
 _ENTRY_POINTS = "nacre.platforms"
 
 
@@ -56,7 +63,7 @@ def detect(data: bytes, *, allowed_outsiders: Iterable[str] = ()) -> Platform:
     Raises:
         UnsupportedEvidence: ``evidence-unrecognised``.
     """
-    names = _BY_FIRST_BYTE.get(data[:1], _BUILTIN)
+    names = _BY_FIRST_BYTE.get(data[:1]) or _BY_FIRST_WORD.get(data[:4], _BUILTIN)
     for name in (*names, *allowed_outsiders):
         platform = get(name)
         if platform.detect(data):

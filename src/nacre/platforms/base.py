@@ -16,6 +16,7 @@ from nacre.trust.anchors import Anchor, Origin
 from nacre.trust.signatures import Signatures
 
 __all__ = [
+    "NO_ENDORSEMENTS",
     "Claims",
     "Committed",
     "Endorsements",
@@ -61,6 +62,10 @@ class Endorsements(msgspec.Struct, frozen=True):
     def get(self, role: str) -> bytes | None:
         """Return the document of a role, if there is one."""
         return self.documents.get(role)
+
+
+#: Nothing beside the evidence.
+NO_ENDORSEMENTS = Endorsements({})
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -241,8 +246,14 @@ class Platform(Protocol):
     def views(self, evidence: Evidence) -> Iterable[FieldView]:
         """List every field of evidence, for inspection."""
 
-    def facts(self, evidence: Evidence) -> Mapping[str, object]:
-        """Return the values in evidence under the names of the shared test vectors, bytes as hex."""
+    def facts(self, evidence: Evidence, endorsements: Endorsements = NO_ENDORSEMENTS) -> Mapping[str, object]:
+        """Return the values in evidence under the names of the shared test vectors, bytes as hex.
+
+        Args:
+            evidence: What ``parse`` or ``salvage`` returned.
+            endorsements: What goes with it, for platforms whose evidence does not say by itself how it is to
+                be read (SEV-SNP before report version 3).
+        """
 
     def salvage(self, data: bytes) -> Evidence | None:
         """Read what can be read of evidence that ``parse`` refuses; for inspection, never verified."""

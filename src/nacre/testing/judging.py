@@ -11,7 +11,7 @@ from nacre import platforms, reasons
 from nacre.appraisal.appraise import appraise
 from nacre.appraisal.result import Result
 from nacre.appraisal.verdict import Verdict
-from nacre.checks import Status
+from nacre.checks import Check, Status
 from nacre.errors import MalformedEvidence, NacreError, UnsupportedEvidence
 from nacre.platforms.base import Endorsements, Evidence
 from nacre.platforms.dcap.claims import DcapClaims
@@ -114,7 +114,7 @@ def judge(question: Question) -> Judged:
     holds = (
         claims is not None
         and claims.platform == question.platform
-        and all(check.status in _CLEAN for check in claims.checks)
+        and all(check.status in _CLEAN or _left_out(check, result) for check in claims.checks)
     )
     tcb = claims.tcb if isinstance(claims, DcapClaims) and holds else None
     accepted = result.verdict in _ACCEPTED
@@ -158,6 +158,13 @@ def refusal(error: NacreError | None) -> Judged:
     return Judged(answer=answer, ending=_ending(error, Ending.INTERNAL), why=str(error or ""))
 
 
+def _left_out(check: Check, result: Result) -> bool:
+    """Tell whether a check was not made because the profile does without it: a revocation list is missing."""
+    return check.status is Status.SKIPPED and any(
+        other.id == check.id and other.status is Status.WAIVED for other in result.checks
+    )
+
+
 def _ending(error: NacreError | None, otherwise: Ending = Ending.REJECT) -> Ending:
     if isinstance(error, UnsupportedEvidence):
         return Ending.UNSUPPORTED
@@ -197,4 +204,4 @@ def _facts(question: Question) -> dict[str, Json] | None:
         evidence = platform.parse(question.evidence)
     except (MalformedEvidence, UnsupportedEvidence):
         evidence = platform.salvage(question.evidence)
-    return None if evidence is None else dict(platform.facts(evidence))
+    return None if evidence is None else dict(platform.facts(evidence, Endorsements(question.collateral)))

@@ -18,7 +18,7 @@ from nacre.platforms.nitro.evidence import MAX_FIELD
 from nacre.testing.questions import Json, Question
 from nacre.trust import json
 
-__all__ = ["ASKED", "PROFILES", "Asked", "NitroAsked", "policy_text", "profile"]
+__all__ = ["ASKED", "PROFILES", "Asked", "NitroAsked", "SnpAsked", "policy_text", "profile"]
 
 #: The profiles that there are; a question that names none means the first.
 PROFILES = ("default",)
@@ -52,8 +52,18 @@ class NitroAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_nonce: _Size | None = None
 
 
+class SnpAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked of a report of SEV-SNP.
+
+    Attributes:
+        allow_migrate_ma: Whether a guest with a migration agent passes; null for no.
+    """
+
+    allow_migrate_ma: bool | None = None
+
+
 #: Platform to what a question can ask of it.
-ASKED: Mapping[str, type[Asked]] = {"sgx": Asked, "tdx": Asked, "nitro": NitroAsked}
+ASKED: Mapping[str, type[Asked]] = {"sgx": Asked, "tdx": Asked, "nitro": NitroAsked, "snp": SnpAsked}
 
 
 def profile(question: Question) -> Policy:
@@ -77,7 +87,7 @@ def policy_text(question: Question) -> str:
         MalformedEvidence: What it asks for has the wrong type.
     """
     asked = _asked(question.platform, question.policy)
-    return "\n".join((*_head(question.platform), *_section(question.platform, asked))) + "\n"
+    return "\n".join((*_head(question), *_section(question.platform, asked))) + "\n"
 
 
 def _asked(platform: str, policy: Mapping[str, Json]) -> Asked:
@@ -91,11 +101,16 @@ def _asked(platform: str, policy: Mapping[str, Json]) -> Asked:
     return asked
 
 
-def _head(platform: str) -> Iterator[str]:
+def _head(question: Question) -> Iterator[str]:
+    platform = question.platform
     yield f'id = "conformance/{platform}"'
     yield 'accept = "WARNING"'
     # Recorded evidence answers no nonce of ours, is bound to nothing we know and runs unknown code.
-    yield 'unsafe_waive = ["binding", "executables", "freshness"]'
+    waived = ["binding", "executables", "freshness"]
+    # No list of AMD's that was current then is public for some product lines; one that is given is looked at.
+    if platform == "snp" and "crl" not in question.collateral:
+        waived.append("revocation")
+    yield f"unsafe_waive = {_list(waived)}"
     yield f'platforms = ["{platform}"]'
 
 
@@ -109,6 +124,15 @@ def _section(platform: str, asked: Asked) -> Iterator[str]:
         yield 'accept_advisories = ["any", "INTEL-DOC-10001"]'
         # Two checks that Intel's library does not make.
         yield "unsafe_ignore_current_tcb = true" if platform == "tdx" else "allow_32_bit = true"
+    if isinstance(asked, SnpAsked):
+        # What the oracle leaves to the caller: privilege level, minimum TCB, firmware, platform information.
+        yield "vmpls = [0, 1, 2, 3]"
+        yield 'accept_advisories = ["any"]'
+        yield "allow_provisional_firmware = true"
+        yield "require_alias_check = false"
+        yield "allow_cxl = true"
+        if asked.allow_migrate_ma:
+            yield "unsafe_allow_migration = true"
     if isinstance(asked, NitroAsked):
         # The oracle's instances are made up where its evidence is.
         yield "check_instance_pcr = false"

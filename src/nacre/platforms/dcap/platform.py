@@ -7,7 +7,15 @@ from typing import ClassVar
 
 from nacre.checks import Check
 from nacre.errors import EndorsementsUnavailable, MalformedEvidence
-from nacre.platforms.base import Claims, Endorsements, Evidence, FieldView, PlatformPolicy, Source
+from nacre.platforms.base import (
+    NO_ENDORSEMENTS,
+    Claims,
+    Endorsements,
+    Evidence,
+    FieldView,
+    PlatformPolicy,
+    Source,
+)
 from nacre.platforms.dcap import endorsements as intel
 from nacre.platforms.dcap.claims import DcapClaims
 from nacre.platforms.dcap.evidence import CertType, Quote
@@ -111,7 +119,11 @@ class DcapPlatform:
         """Read what can be read of a quote that ``parse`` refuses, for inspection."""
         return salvage_quote(data)
 
-    def facts(self, evidence: Evidence) -> Mapping[str, object]:
+    def facts(
+        self,
+        evidence: Evidence,
+        endorsements: Endorsements = NO_ENDORSEMENTS,  # noqa: ARG002 (the quote says it all)
+    ) -> Mapping[str, object]:
         """Return the values of a quote under the names of the shared test vectors."""
         return quote_facts(evidence if isinstance(evidence, SalvagedQuote) else quote_of(evidence))
 

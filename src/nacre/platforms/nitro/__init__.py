@@ -5,7 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from nacre.checks import Check
-from nacre.platforms.base import Claims, Endorsements, Evidence, FieldView, PlatformPolicy, Register, Source
+from nacre.platforms.base import (
+    NO_ENDORSEMENTS,
+    Claims,
+    Endorsements,
+    Evidence,
+    FieldView,
+    PlatformPolicy,
+    Register,
+    Source,
+)
 from nacre.platforms.nitro import endorsements as aws
 from nacre.platforms.nitro.evidence import PCRS, NitroEvidence, looks_like, parse_document
 from nacre.platforms.nitro.policy import NitroPolicy, judge_enclave
@@ -97,7 +106,11 @@ class NitroPlatform:
         """List every field of a document."""
         return document_views(_document(evidence))
 
-    def facts(self, evidence: Evidence) -> Mapping[str, object]:
+    def facts(
+        self,
+        evidence: Evidence,
+        endorsements: Endorsements = NO_ENDORSEMENTS,  # noqa: ARG002 (the document says it all)
+    ) -> Mapping[str, object]:
         """Return the values of a document under the names of the shared test vectors."""
         return document_facts(_document(evidence))
 

@@ -186,8 +186,8 @@ _ZERO_MASKS = {
 
 
 def is_report(data: bytes) -> bool:
-    """Tell whether ``data`` begins as a report that is read here, and is long enough for one."""
-    return data[:4] in _BEGINNINGS and len(data) >= REPORT_SIZE
+    """Tell whether ``data`` looks like a report: by its version, or if that is another one by its size."""
+    return data[:4] in _BEGINNINGS or (len(data) == REPORT_SIZE and data[1:4] == b"\0\0\0")
 
 
 def parse_report(data: bytes) -> Report:

@@ -32,7 +32,7 @@ __all__ = ["DEBUG", "verify_report"]
 #: Bit 19 of the guest policy: the host may read and change the guest's memory.
 DEBUG = 1 << 19
 _ALWAYS_ONE = 1 << 17
-_COORDINATE = 48
+_COORDINATE = slice(47, None, -1)  # of 72 bytes, little-endian: 48, big-endian
 _NO_CHIP = bytes(64)
 
 _REPORT = passed("snp.report")
@@ -87,11 +87,13 @@ def verify_report(
         trail.checks.append(_CHAIN)
         # (3)
         trail.begin("snp.signature")
-        signature = raw_signature(
-            report.r[_COORDINATE - 1 :: -1] + report.s[_COORDINATE - 1 :: -1], P384_SHA384
+        signatures.expect(
+            endorsed.key,
+            raw_signature(report.r[_COORDINATE] + report.s[_COORDINATE], P384_SHA384),
+            evidence.raw[evidence.offset : evidence.offset + SIGNED_SIZE],
+            check="snp.signature",
+            what="the report",
         )
-        signed = evidence.raw[evidence.offset : evidence.offset + SIGNED_SIZE]
-        signatures.expect(endorsed.key, signature, signed, check="snp.signature", what="the report")
         trail.checks.append(_SIGNATURE)
         # (4)
         trail.begin("revocation")
@@ -111,10 +113,17 @@ def verify_report(
         committed = _committed(evidence, trail)
         # (10)
         trail.checks.append(_currency(endorsed, crl, at))
+    return _claims(evidence, endorsed, crl, checks=tuple(trail.checks), committed=committed)
+
+
+def _claims(
+    evidence: SnpEvidence, endorsed: Endorsed, crl: Crl | None, *, checks: tuple[Check, ...], committed: bytes
+) -> SnpClaims:
+    report = evidence.report
     return SnpClaims(
         platform="snp",
         origin=endorsed.anchor.origin,
-        checks=tuple(trail.checks),
+        checks=checks,
         registers=_registers(report),
         committed=Committed(committed),
         debug=bool(report.policy & DEBUG),
@@ -168,7 +177,7 @@ def _check_kind(report: Report, kind: str, endorsed: Endorsed) -> None:
             "snp-product-mismatch",
             check=CHAIN,
             expected=endorsed.product.name,
-            actual=product.name if product else "another",
+            actual=str(product and product.name),
         )
 
 
