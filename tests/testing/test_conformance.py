@@ -165,6 +165,8 @@ def test_a_platform_that_is_not_here_is_no_agreement(case: Case) -> None:
         {"evidence": {"quote": "quote.bin"}},
         {"collateral": {"root_ca": "/etc/hostname"}},
         {"collateral": {"tcb_info": "tcb_info.json"}},
+        {"collateral": {"trusted_ark_sha256": "ab" * 31}},
+        {"collateral": {"trusted_ark_sha256": "root_ca.der"}},
         {"time": "yesterday"},
         {"policy": {"forgive": True}},
         {"expected": {}},

@@ -175,11 +175,10 @@ def _code(result: Result) -> str:
     """Return the first thing that is wrong; with nothing wrong, the first that could not be looked at."""
     if result.error is not None:
         return result.error.code
-    for bad in (_BAD[:2], _BAD[2:]):
-        for check in result.checks:
-            if check.status in bad:
-                return check.reason
-    return result.verdict.value
+    bad = sorted(
+        (check for check in result.checks if check.status in _BAD), key=lambda check: _BAD.index(check.status)
+    )
+    return next((check.reason for check in bad), result.verdict.value)
 
 
 def _parts(tcb: TcbReport | None) -> dict[str, Json]:
