@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nacre.appraisal.report import to_json
     from nacre.appraisal.result import Result
     from nacre.appraisal.sources import CheckSource
+    from nacre.appraisal.systems.envelope import Envelope, unwrap
     from nacre.appraisal.verdict import Verdict
     from nacre.checks import Check, Status
     from nacre.endorsers.api import appraise, verify
@@ -48,6 +49,7 @@ __all__ = [
     "ConfigurationError",
     "Endorsements",
     "EndorsementsUnavailable",
+    "Envelope",
     "MalformedEvidence",
     "NacreError",
     "Origin",
@@ -63,6 +65,7 @@ __all__ = [
     "load_endorsements",
     "signed_ear",
     "to_json",
+    "unwrap",
     "verify",
 ]
 
@@ -74,6 +77,7 @@ _HOMES = {
     "appraisal.report": ("to_json",),
     "appraisal.result": ("Result",),
     "appraisal.sources": ("CheckSource",),
+    "appraisal.systems.envelope": ("Envelope", "unwrap"),
     "appraisal.verdict": ("Verdict",),
     "checks": ("Check", "Status"),
     "endorsers.api": ("appraise", "verify"),

@@ -6,12 +6,16 @@ server's.
 """
 
 import threading
+from typing import TYPE_CHECKING
 
 from nacre.appraisal.bindings import Binding
 from nacre.appraisal.policy import Policy
 from nacre.appraisal.result import Result
 from nacre.endorsers.verifier import Verifier
 from nacre.platforms.base import Endorsements
+
+if TYPE_CHECKING:
+    from nacre.appraisal.systems.envelope import Envelope
 
 __all__ = ["appraise", "verify"]
 
@@ -29,6 +33,7 @@ def verify(
     endorsements: Endorsements | None = None,
     at: int | None = None,
     offline: bool = False,
+    envelope: "Envelope | None" = None,
 ) -> Result:
     """Appraise evidence and insist on a verdict that the policy accepts.
 
@@ -39,6 +44,7 @@ def verify(
         endorsements: The vendor's documents; fetched and cached if not given.
         at: The time to judge at, Unix seconds; now if not given.
         offline: Use what is cached and never the network.
+        envelope: What another system packed this evidence in; made by ``nacre.unwrap``.
 
     Raises:
         AppraisalError: Genuine, but not what the policy wants; carries the Result.
@@ -49,7 +55,7 @@ def verify(
         ConfigurationError: A setting cannot be used.
     """
     verifier = _verifier(policy, offline=offline)
-    return verifier.verify(evidence, binding=binding, endorsements=endorsements, at=at)
+    return verifier.verify(evidence, binding=binding, endorsements=endorsements, at=at, envelope=envelope)
 
 
 def appraise(
@@ -60,6 +66,7 @@ def appraise(
     endorsements: Endorsements | None = None,
     at: int | None = None,
     offline: bool = False,
+    envelope: "Envelope | None" = None,
 ) -> Result:
     """Appraise evidence and tell the whole story; never raises for what the bytes say.
 
@@ -72,12 +79,13 @@ def appraise(
         endorsements: The vendor's documents; fetched and cached if not given.
         at: The time to judge at, Unix seconds; now if not given.
         offline: Use what is cached and never the network.
+        envelope: What another system packed this evidence in; made by ``nacre.unwrap``.
 
     Raises:
         ConfigurationError: A setting cannot be used.
     """
     verifier = _verifier(policy, offline=offline)
-    return verifier.appraise(evidence, binding=binding, endorsements=endorsements, at=at)
+    return verifier.appraise(evidence, binding=binding, endorsements=endorsements, at=at, envelope=envelope)
 
 
 def _verifier(policy: Policy, *, offline: bool) -> Verifier:
