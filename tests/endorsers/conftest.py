@@ -17,6 +17,9 @@ from nacre.endorsers.fetch import HttpFetcher
 from nacre.endorsers.http import Limits
 from nacre.errors import NacreError
 from nacre.platforms.base import Endorsements
+from nacre.platforms.snp import endorsements as amd
+from nacre.platforms.snp.evidence import parse
+from nacre.trust import pem
 from nacre.trust.times import parse_rfc3339
 
 Behaviour = Callable[["Handler"], object]
@@ -127,6 +130,34 @@ class Case(NamedTuple):
         return Endorsements(self.documents)
 
 
+class Chip:
+    """A recorded report with AMD's documents for it, as AMD serves them."""
+
+    def __init__(self, vectors: Path, name: str, crl: bytes = b"") -> None:
+        folder = vectors / name
+        told = json.loads((folder / "case.json").read_text())
+        files = {
+            role: (folder / file).read_bytes() for role, file in told["collateral"].items() if _is_file(file)
+        }
+        chain = b"\n".join(pem.armour(files[role]) for role in ("ask", "ark")) + b"\n"
+        self.at = parse_rfc3339(told["time"], what="time")
+        self.evidence = parse((folder / told["evidence"]).read_bytes())
+        self.documents = {"vek": files["vek"], "ask": chain, "crl": files.get("crl", crl)}
+        self.sources = {source.role: source for source in amd.sources(self.evidence)}
+
+    def path(self, role: str) -> str:
+        return self.sources[role].path
+
+    def serve(self, server: "Server", *, line: str = "") -> None:
+        for role, source in self.sources.items():
+            path = source.path.replace("Milan", line) if line else source.path
+            server.give(path, self.documents[role])
+
+
+def _is_file(name: object) -> bool:
+    return isinstance(name, str) and name.endswith(".der")
+
+
 class Clock:
     """Time that passes when a test says so."""
 
@@ -187,6 +218,12 @@ def case(vectors: Path) -> Callable[[str], Case]:
         return Case(name.partition("/")[0], (folder / told["evidence"]).read_bytes(), documents, at)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def recorded(vectors: Path) -> Callable[..., Chip]:
+    """What loads a recorded SNP report with AMD's documents."""
+    return lambda name, crl=b"": Chip(vectors, name, crl)
 
 
 @pytest.fixture(scope="session")

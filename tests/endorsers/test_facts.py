@@ -3,14 +3,16 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nacre.endorsers.facts import MAX_DOCUMENT, Facts, facts
+from nacre.endorsers.facts import CERTIFICATE, MAX_DOCUMENT, Facts, facts
 from nacre.errors import MalformedEvidence
+from nacre.trust import pem
 
 if TYPE_CHECKING:
     from tests.endorsers.conftest import Case
@@ -80,3 +82,24 @@ def test_a_chain_that_is_none(relaunch: "Case") -> None:
 def test_nothing_else_is_raised(data: bytes) -> None:
     with pytest.raises(MalformedEvidence):
         facts(data)
+
+
+def test_certificates_of_amd(vectors: Path) -> None:
+    folder = vectors / "snp/confidential-milan-v3-05b743-crl"
+    vek, ask, ark = ((folder / name).read_bytes() for name in ("vcek.der", "ask.der", "ark.der"))
+    found = facts(vek)
+    assert (found.kind, found.number, found.fmspc) == (CERTIFICATE, 0, "")
+    assert found.ends - found.begins > 6 * 365 * 86400
+    chain = facts(pem.armour(ask) + b"\n" + pem.armour(ark) + b"\n")
+    assert (chain.kind, chain.begins, chain.ends) == (
+        CERTIFICATE,
+        max(facts(ask).begins, facts(ark).begins),
+        min(facts(ask).ends, facts(ark).ends),
+    )
+
+
+def test_what_is_neither_list_nor_certificate_is_called_a_bad_list(vectors: Path) -> None:
+    crl = (vectors / "snp/confidential-milan-v3-05b743-crl/crl.der").read_bytes()
+    with pytest.raises(MalformedEvidence) as caught:
+        facts(crl[:-1])
+    assert caught.value.context["what"] == "CRL"

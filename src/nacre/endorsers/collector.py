@@ -260,14 +260,14 @@ class Collector:
         failure: EndorsementsUnavailable | None = None
         for candidate in candidates:
             try:
-                return self._collect(key, candidate, asked)
+                return self._collect(key, candidate, asked, in_order=len(candidates) > 1)
             except EndorsementsUnavailable as error:
                 failure = failure or error
                 if error.code not in _ELSEWHERE:
                     break
         raise failure or AssertionError
 
-    def _collect(self, key: _Key, sources: Sequence[Source], asked: Asked) -> list[Part]:
+    def _collect(self, key: _Key, sources: Sequence[Source], asked: Asked, *, in_order: bool) -> list[Part]:
         parts: dict[str, Part | None] = {
             source.role: self._stock.cached(source, asked)
             if self._stock.offline(source)
@@ -278,7 +278,9 @@ class Collector:
         if due and asked.now >= asked.pause:
             self._pauses[key] = asked.now + RETRY_DOUBTED
         failure: EndorsementsUnavailable | None = None
-        for source, answer in zip(due, self._obtain(due, asked), strict=False):
+        in_order = in_order or any(self._stock.service(source).pace is not None for source in due)
+        answers = self._one_by_one(due, asked) if in_order else self._together(due, asked)
+        for source, answer in zip(due, answers, strict=False):
             if isinstance(answer, Part):
                 parts[source.role] = answer
             else:  # what else came is kept all the same
@@ -287,9 +289,7 @@ class Collector:
             raise failure
         return [part for part in parts.values() if part is not None]
 
-    def _obtain(self, sources: Sequence[Source], asked: Asked) -> Iterable[Part | EndorsementsUnavailable]:
-        if any(self._stock.service(source).pace is not None for source in sources):
-            return self._one_by_one(sources, asked)
+    def _together(self, sources: Sequence[Source], asked: Asked) -> Iterable[Part | EndorsementsUnavailable]:
         if len(sources) < 2:  # noqa: PLR2004
             return [self._stock.obtain(source, asked) for source in sources]
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (only where something is fetched)
@@ -300,7 +300,7 @@ class Collector:
     def _one_by_one(
         self, sources: Sequence[Source], asked: Asked
     ) -> Iterator[Part | EndorsementsUnavailable]:
-        """Ask where each request costs a wait: nothing is asked for in vain."""
+        """Ask where each request costs a wait, or the first answer may spare the others."""
         for source in sources:
             answer = self._stock.obtain(source, asked)
             yield answer

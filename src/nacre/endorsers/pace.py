@@ -78,7 +78,12 @@ class Pace:
             try:
                 with contextlib.ExitStack() as stack:
                     shared = self._shared(stack)
-                    yield lambda: self._wait(shared)
+                    before = self._last
+                    try:
+                        yield lambda: self._wait(shared)
+                    finally:
+                        if self._last != before:  # how long the request was under way, nobody knows
+                            self._mark(shared)
             finally:
                 self._lock.release()
         finally:
@@ -108,6 +113,9 @@ class Pace:
         # A time to come says that a clock was wrong, then or now.
         if last <= now < last + self._interval:
             self._sleep(last + self._interval - now)
+        self._mark(shared)
+
+    def _mark(self, shared: Path | None) -> None:
         self._last = self._clock()
         if shared is not None:
             with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ The folder is a base like any other: ``file:`` and its path. Whoever fills it tr
 whoever reads it: everything in it is signed.
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -91,7 +92,8 @@ def put(folder: Path, source: Source, document: bytes) -> Path:
         temporary.write_bytes(document)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         said = error.strerror or type(error).__name__
         raise ConfigurationError("file-unwritable", path=str(path), actual=said) from None
     return path

@@ -60,7 +60,7 @@ def test_turin_has_its_own_parameters(vectors: Path) -> None:
 
 
 def test_the_reported_tcb_counts_and_not_the_current_one(vectors: Path) -> None:
-    """go-sev-guest (#72, #73) asked for the key of the TCB that runs; keys are derived for the reported one."""
+    """go-sev-guest (#72, #73) asked for the key of the TCB that runs; keys are of the reported one."""
     evidence = changed(read(vectors, MILAN), current_tcb=bytes([9, 9, 0, 0, 0, 0, 9, 9]))
     assert paths(evidence) == paths(read(vectors, MILAN))
 
