@@ -26,7 +26,7 @@ _OUTSIDE_CORE = {"device.py", "simulate.py", "measure.py"}
 _CORE_IMPORTS = {
     *("base64", "binascii", "bisect", "collections", "contextlib", "datetime", "enum", "functools"),
     *("hashlib", "hmac", "importlib", "itertools", "json", "math", "operator", "pathlib", "re", "string"),
-    *("struct", "tomllib", "types", "typing"),
+    *("struct", "tomllib", "types", "typing", "zlib"),
     *("cryptography", "msgspec", "nacre"),
 }
 # nacre[fast], where it is installed

@@ -15,8 +15,19 @@ __all__ = ["about", "get", "layout", "layouts", "names", "recognise"]
 _MODULES = {
     "ra-tls": "ratls",
     "gramine": "gramine",
+    # Both ship evidence in dstack's containers, so they are tried before it.
+    "flashbots": "flashbots",
+    "atlas": "atlas",
     "dstack": "dstack",
     "oyster": "oyster",
+    "contrast": "contrast",
+    "tinfoil": "tinfoil",
+    "secretvm": "secretvm",
+    "nilcc": "nilcc",
+    "coco": "coco",
+    "quorumos": "quorumos",
+    "flashtestations": "flashtestations",
+    "evervault": "evervault",
 }
 
 
