@@ -15,6 +15,8 @@ import msgspec
 import pytest
 
 from nacre import platforms
+from nacre.appraisal.policy import Policy
+from nacre.appraisal.verdict import Verdict
 from nacre.endorsers.cache import Cache
 from nacre.endorsers.collector import REFRESH, Collector
 from nacre.endorsers.facts import CERTIFICATE
@@ -23,12 +25,14 @@ from nacre.endorsers.http import Limits
 from nacre.endorsers.kds import AMD_KDS, INTERVAL, LIMITS, Kds
 from nacre.endorsers.pace import Pace
 from nacre.endorsers.rollback import Guard
+from nacre.endorsers.verifier import Verifier
 from nacre.errors import EndorsementsUnavailable
 from nacre.platforms.base import Source
 from nacre.platforms.snp import endorsements as amd
 from nacre.platforms.snp.evidence import parse
 from nacre.trust import pem
 from nacre.trust.anchors import Origin
+from nacre.trust.times import parse_rfc3339
 
 if TYPE_CHECKING:
     from tests.endorsers.conftest import Chip, Clock, Notices, Server
@@ -455,3 +459,76 @@ def test_threads_take_turns(site: Site, milan: "Chip", genoa: "Chip") -> None:
         thread.join()
     assert most == 1
     assert len(site.server.requests) == 6
+
+
+# ── A Verifier that asks AMD ──
+
+LENIENT = """
+id = "lenient"
+accept = "WARNING"
+platforms = ["snp"]
+unsafe_waive = ["freshness", "binding", "executables"]
+[snp]
+accept_advisories = ["any"]
+"""
+
+
+def _verifier(collector: Collector, site: Site) -> Verifier:
+    return Verifier(Policy.parse(LENIENT), endorsements=collector, clock=site.clock)
+
+
+def test_a_report_alone_is_verified(site: Site, milan: "Chip") -> None:
+    milan.serve(site.server)
+    assert _verifier(site.collector(), site).verify(milan.evidence.raw).verdict is Verdict.WARNING
+    assert {(key, mark.number) for key, mark in Guard(site.folder).marks().items()} == {
+        ("snp/standard/crl/milan-vcek", 6)
+    }
+    again = _verifier(site.collector(offline=True), site)
+    assert again.verify(milan.evidence.raw).verdict is Verdict.WARNING
+
+
+def test_a_key_that_amd_never_signed_does_not_stay(site: Site, milan: "Chip") -> None:
+    """It has the right chip and TCB, and would be kept for years."""
+    milan.serve(site.server)
+    forged = milan.documents["vek"][:-1] + bytes([milan.documents["vek"][-1] ^ 1])
+    site.server.give(milan.path("vek"), forged)
+    made = _verifier(site.collector(), site)
+    refusal = made.appraise(milan.evidence.raw)
+    assert (refusal.verdict, refusal.error and refusal.error.code) == (Verdict.REJECTED, "signature-invalid")
+    milan.serve(site.server)
+    site.clock.now += 60
+    assert made.verify(milan.evidence.raw).verdict is Verdict.WARNING
+    assert [
+        version.document for version in Cache(site.folder).versions(site.server.url + milan.path("vek"))
+    ] == [milan.documents["vek"]]
+
+
+def test_a_forged_report_drops_no_genuine_key(site: Site, milan: "Chip") -> None:
+    milan.serve(site.server)
+    made = _verifier(site.collector(), site)
+    forged = bytearray(milan.evidence.raw)
+    forged[0x90] ^= 1  # another measurement
+    refusal = made.appraise(bytes(forged))
+    assert refusal.error is not None
+    assert (refusal.verdict, refusal.error.code) == (Verdict.REJECTED, "signature-invalid")
+    asked = len(site.server.requests)
+    site.clock.now += 60
+    assert made.verify(milan.evidence.raw).verdict is Verdict.WARNING
+    assert len(site.server.requests) == asked
+
+
+def test_the_service_is_down(site: Site, milan: "Chip") -> None:
+    site.server.otherwise = lambda handler: handler.answer(b"", status=429)
+    made = _verifier(site.collector(), site)
+    assert made.appraise(milan.evidence.raw).verdict is Verdict.INCOMPLETE
+    assert refused(lambda: made.verify(milan.evidence.raw)).code == "kds-throttled"
+
+
+def test_a_host_that_sends_its_certificates(site: Site, repository: Path, genoa: "Chip") -> None:
+    """Only the revocation list is asked for; the ARK of the table is no anchor."""
+    folder = repository / "tests/vectors/snp-extended/extended-veraison-genoa-v3-8d8bfb"
+    site.server.give("/vcek/v1/Genoa/crl", genoa.documents["crl"])
+    site.clock.now = parse_rfc3339("2025-07-27T21:45:48Z", what="time")
+    result = _verifier(site.collector(), site).verify((folder / "evidence.bin").read_bytes())
+    assert result.verdict is Verdict.WARNING
+    assert site.server.requests == ["/vcek/v1/Genoa/crl"]

@@ -44,8 +44,16 @@ _MAX_PROVED = 256
 
 # The checks of documents, made once the evidence's own signatures held, and the reasons that only those
 # documents can give whose signatures held as well. For any other reason the documents are not genuine.
-_OF_DOCUMENTS = frozenset({"dcap.tcb-info", "dcap.qe-identity", "revocation"})
-_OF_GENUINE = frozenset({"certificate-revoked", "tcb-info-mismatch", "qe-identity-mismatch"})
+_OF_DOCUMENTS = frozenset({"dcap.tcb-info", "dcap.qe-identity", "snp.chain", "revocation"})
+_OF_GENUINE = frozenset(
+    {
+        "certificate-revoked",
+        "tcb-info-mismatch",
+        "qe-identity-mismatch",
+        "snp-key-kind",
+        "snp-product-mismatch",
+    }
+)
 
 _T = TypeVar("_T")
 
