@@ -239,7 +239,7 @@ def test_both_readers_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [["quote.bin"], ["-", "-q", "-q"], ["--offline", "-v", "quote.bin", "--json"]]
     for option in VERIFY:
         for flag in option.flags:
-            value = ["some"] if option.kind is Kind.VALUE else []
+            value = ["some"] if option.kind in (Kind.VALUE, Kind.SEVERAL) else []
             lines += [["quote.bin", flag, *value], [flag, *value, "quote.bin"]]
     for line in lines:
         quickly = quick.parse(line)

@@ -12,16 +12,18 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import msgspec
 
 from nacre import platforms
-from nacre.appraisal import systems
 from nacre.appraisal.documents import Document, read_text
-from nacre.appraisal.systems.base import Fact
 from nacre.checks import Check, failed, passed, skipped
+from nacre.errors import ConfigurationError
 from nacre.platforms.base import Register
+
+if TYPE_CHECKING:
+    from nacre.appraisal.systems.base import Fact
 
 __all__ = [
     "ANY",
@@ -151,16 +153,14 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
         """
         names = (*platforms.builtin_names(), *outsiders)
         own = ReleaseHead.__struct_fields__
-        for key in document.table:
-            if key not in own and key not in names and key not in systems.names():
-                raise document.unknown(key, (*own, *names, *systems.names()))
+        others = [key for key in document.table if key not in own and key not in names]
+        facts = dict(_facts(document, others, (*own, *names))) if others else {}
         head = document._replace(
             table={key: value for key, value in document.table.items() if key in own}
         ).convert(ReleaseHead)
         variants = {name: tuple(_variants(document, name)) for name in names if name in document.table}
         if not variants:
             raise document.missing(" or ".join(f"[[{name}]]" for name in names))
-        facts = dict(_facts(document, [name for name in systems.names() if name in document.table]))
         return cls(
             id=head.id,
             version=head.version,
@@ -259,14 +259,25 @@ def register_key(register: Register) -> str:
 
 
 def _layout(document: Document, name: str) -> str:
-    if name and name not in [known.name for known in systems.layouts()]:
-        raise document.wrong("layout", f"no system has a layout {name}; nacre explain --systems lists them")
+    if name:
+        from nacre.appraisal import systems  # noqa: PLC0415 (most releases name none)
+
+        try:
+            systems.layout(name)
+        except ConfigurationError as error:
+            raise document.wrong("layout", str(error)) from None
     return name
 
 
-def _facts(document: Document, names: Iterable[str]) -> Iterator[tuple[str, tuple[bytes, ...]]]:
+def _facts(
+    document: Document, names: Iterable[str], known_otherwise: tuple[str, ...]
+) -> Iterator[tuple[str, tuple[bytes, ...]]]:
     """Read the tables of other systems: each key lists the values that are acceptable."""
+    from nacre.appraisal import systems  # noqa: PLC0415 (most releases name none)
+
     for system in names:
+        if system not in systems.names():
+            raise document.unknown(system, (*known_otherwise, *systems.names()))
         table = document.table[system]
         known = {fact.name: fact for fact in systems.get(system).facts}
         if not isinstance(table, dict) or not table:
@@ -280,7 +291,7 @@ def _facts(document: Document, names: Iterable[str]) -> Iterator[tuple[str, tupl
             yield f"{system}.{key}", tuple(_fact_value(below, key, known[key], value) for value in values)
 
 
-def _fact_value(document: Document, key: str, fact: Fact, value: object) -> bytes:
+def _fact_value(document: Document, key: str, fact: "Fact", value: object) -> bytes:
     if isinstance(value, str) and value:
         if not fact.size:
             return value.encode()
