@@ -27,6 +27,7 @@ from nacre import cli
 from nacre.appraisal import systems
 from nacre.cli import quick
 from nacre.cli.exits import Exit
+from nacre.trust import cbor
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Shell = Callable[..., tuple[int, str, str]]
@@ -136,6 +137,30 @@ def test_a_certificate_is_recognised(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(spki("connection"))
     assert shell(*words, "--part", "key=@TMP/key")[0] == Exit.REJECTED
     assert shell(*words, "--as", "gramine")[0] == Exit.MALFORMED
+
+
+def test_documents_that_came_along_serve_where_nothing_else_may(shell: Shell, tmp_path: Path) -> None:
+    key_hash = cbor.dumps([1, hashlib.sha256(spki()).digest()])
+    claims = cbor.dumps({"pubkey-hash": key_hash})
+    world = World(report={"report_data": hashlib.sha256(claims).digest()})
+    documents = world.endorsements.documents
+    places = ("tcb_info", "tcb_info_issuer_chain", "pck_crl", "root_ca_crl", "pck_crl_issuer_chain")
+    listed = [documents[role] for role in (*places, "qe_identity", "qe_identity_issuer_chain")]
+    tag = b"\xd9\xea\x60"
+    made = certificate(
+        {
+            "2.23.133.5.4.9": tag + cbor.dumps([world.quote, claims]),
+            "2.23.133.5.4.2": tag + cbor.dumps([1, *listed]),
+        }
+    )
+    words = _prepared(tmp_path, world, made, layout="ra-tls/key", waive='["freshness"]')
+    (tmp_path / "release.toml").write_text('layout = "ra-tls/key"\n' + RELEASE)
+    without = [word for word in words if word not in ("-e", "TMP/collateral")]
+    status, out, _ = shell(*without)
+    assert (status, out.partition("\n")[0]) == (Exit.WARNING, "WARNING  PRIVATE Intel TDX evidence")
+    # What the user gives goes before.
+    (tmp_path / "collateral" / "tcb_info.json").unlink()
+    assert shell(*words)[0] == Exit.INCOMPLETE
 
 
 @pytest.mark.parametrize(

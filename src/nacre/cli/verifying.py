@@ -96,9 +96,11 @@ def run(request: Request) -> int:
     binding = _binding(request)
     evidence = _evidence(request.evidence, served=served)
     envelope = _envelope(request, evidence, policy)
+    brought = None
     if envelope is not None:
         evidence = envelope.evidence
-    result = verifier.appraise(evidence, binding=binding, at=at, envelope=envelope)
+        brought = _brought(request, envelope)
+    result = verifier.appraise(evidence, binding=binding, endorsements=brought, at=at, envelope=envelope)
     try:
         accept(result, policy)
         accepted = True
@@ -156,6 +158,19 @@ def _envelope(request: Request, evidence: bytes, policy: Policy) -> "Envelope | 
     if envelope is not None and envelope.binding is not None and request.nonce is not None:
         raise ConfigurationError("nonce-beside-layout", actual=envelope.binding.purpose)
     return envelope
+
+
+def _brought(request: Request, envelope: "Envelope") -> "Endorsements | None":
+    """Take the vendor's documents that came along, if there are no others and none may be fetched.
+
+    Whoever sent them chose them: the oldest that are still valid, perhaps.
+    """
+    documents = envelope.opened.endorsements
+    if not documents or not request.offline or request.endorsements is not None:
+        return None
+    from nacre.platforms.base import Endorsements  # noqa: PLC0415 (only for other systems)
+
+    return Endorsements(documents)
 
 
 def _evidence(name: str, *, served: bool) -> bytes:
