@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+from tests.appraisal.systems import guests
 from tests.fuzz.targets import COLLATERAL, VECTORS, Target, genuine, leaf
 
 from nacre import platforms
@@ -49,6 +50,8 @@ def _seeds(name: str) -> Iterator[bytes]:
         yield from _of_certificates(name, _certificates(quotes, documents))
     elif name in ("policy", "release", "bundle", "identity-document", "time"):
         yield from _written(name)
+    elif name == "envelope":
+        yield from _envelopes()
     elif name == "collateral":
         for place, role in enumerate(COLLATERAL):
             yield from (bytes((place,)) + document for document in _roles(quotes, role))
@@ -116,6 +119,17 @@ def _of_certificates(name: str, ders: Iterator[bytes]) -> Iterator[bytes]:
             yield certificate.spki + bytes(64)
         elif SGX_EXTENSION in certificate.extensions:
             yield certificate.extensions[SGX_EXTENSION][1]
+
+
+def _envelopes() -> Iterator[bytes]:
+    yield from (
+        path.read_bytes() for path in sorted((VECTORS / "systems").rglob("*.*")) if path.suffix != ".md"
+    )
+    log = guests.rows()
+    world = guests.guest(log, bytes(64))
+    container = guests.attestation(world.quote, log)
+    extension = {"1.3.6.1.4.1.62397.1.8": b"\x04\x82" + len(container).to_bytes(2, "big") + container}
+    yield from (guests.served(world.quote, log), container, guests.certificate(extension))
 
 
 def _written(name: str) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ A target takes any bytes. It may raise one of our errors, and nothing else; what
 import functools
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,16 +16,18 @@ import msgspec
 from cryptography import x509 as peer
 
 from nacre import platforms
+from nacre.appraisal import systems
 from nacre.appraisal.appraise import appraise
 from nacre.appraisal.bindings import Binding
 from nacre.appraisal.identity import IdentityDocument
 from nacre.appraisal.policy import Policy
 from nacre.appraisal.release import Release
 from nacre.appraisal.report import to_json
+from nacre.appraisal.systems import envelope as envelopes
 from nacre.appraisal.verdict import Verdict
 from nacre.endorsers import bundle, facts
 from nacre.errors import MalformedEvidence, NacreError
-from nacre.platforms.base import Endorsements
+from nacre.platforms.base import Claims, Endorsements
 from nacre.platforms.dcap.endorsements import read_chain
 from nacre.platforms.dcap.pck import SGX_EXTENSION, parse_extension
 from nacre.platforms.dcap.tcb_info import parse_identity, parse_tcb_info
@@ -272,13 +275,13 @@ def _trusting() -> Policy:
 
 
 @functools.cache
-def _registers(platform: str) -> Mapping[str, bytes]:
+def _claims(platform: str) -> Claims:
     case = genuine(platform)
     result = appraise(
         case.evidence, policy=_trusting(), endorsements=Endorsements(case.collateral), at=case.at
     )
     assert result.claims is not None
-    return result.claims.registers
+    return result.claims
 
 
 _MEMO = Memo()
@@ -303,7 +306,7 @@ def _judged(case: Case, data: bytes, endorsements: Endorsements) -> None:
     assert all(result.explain().values())
     if result.verdict in (Verdict.VERIFIED, Verdict.WARNING):
         assert result.claims is not None
-        assert result.claims.registers == _registers(case.platform)
+        assert result.claims.registers == _claims(case.platform).registers
 
 
 #: The documents that ``collateral`` replaces, by the first byte of its input.
@@ -348,6 +351,16 @@ def _identity_document(data: bytes) -> None:
     assert IdentityDocument.parse(data).encode() == data
 
 
+def _envelope(data: bytes) -> None:
+    """Open bytes as every system would; one that recognises them also has its say about a quote."""
+    for name in systems.names():
+        with suppress(NacreError):
+            envelopes.unwrap(data, name=name, given={})
+    envelope = envelopes.recognise(data, given={})
+    if envelope is not None:
+        envelope.found(_claims("tdx"), 0)
+
+
 _PEM_WORDS = (b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n", b"\r\n", b"\0")
 _DER_WORDS = (
     bytes.fromhex("551d13"),
@@ -361,6 +374,10 @@ _DER_WORDS = (
 )
 _JSON_WORDS = (b'{"tcbInfo":', b',"signature":"', b'"tcbLevels":[', b'"svn":', b"\\u0022", b"1e9", b"-0")
 _NITRO_WORDS = (b"\xbf", b"\xff", b"hmodule_id", b"hcabundle", b"dpcrs", b"\xa1\x01\x38\x22", b"\xf6")
+_ENVELOPE_WORDS = (
+    *(b'"quote":"', b'"event_log":"[', b'"attestation":"0000', b'"imr":3', b'"event_type":134217729'),
+    *(b"compose-hash", b"system-ready", b"\xd9\xea\x60", bytes.fromhex("2b0601040183e73d0108")),
+)
 _TOML_WORDS = (
     *(b"[[release]]\n", b"[[release.tdx]]\n", b'id = "a"\n', b"unsafe_waive = [", b"[anchors.sgx]\n", b"0x"),
     *(b'"any"', b"1979-05-27", b"'''", b"inf", b"[tdx]\n", b"accept_tcb_status = ["),
@@ -390,6 +407,7 @@ TARGETS: Mapping[str, Target] = {
         Target("collateral", _collateral, "json", (*_JSON_WORDS, *_PEM_WORDS, *_DER_WORDS)),
         Target("policy", _policy, "toml", _TOML_WORDS),
         Target("release", _release, "toml", _TOML_WORDS),
+        Target("envelope", _envelope, "json", (*_ENVELOPE_WORDS, *_DER_WORDS)),
         Target("bundle", _bundle, "json", (b'"documents":', b'"format":', b'"nacre-endorsements/v1"')),
         Target("identity-document", _identity_document, "cbor"),
     )
