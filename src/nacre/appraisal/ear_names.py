@@ -239,7 +239,7 @@ def to_dotted(claims: Mapping[str, object]) -> dict[str, object]:
 def _with_dots(claims: Mapping[str, object]) -> dict[str, object]:
     dotted: dict[str, object] = {}
     for name, value in claims.items():
-        if name == _POLICIES and isinstance(value, list):
+        if name == _POLICIES and isinstance(value, list | tuple):
             dotted[_POLICY] = value[0]
         else:
             dotted[_WITH_DOTS.get(name, name.replace("ear_nacre_", "ear.nacre."))] = value

@@ -45,7 +45,7 @@ class PartReport(msgspec.Struct, frozen=True):
 
 
 class OpinionReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``verify --json`` writes of a token that is genuine: the issuer's words, not ours."""
+    """What ``verify --json`` writes of a token that is valid: the issuer's words, not ours."""
 
     kind: str
     title: str
@@ -68,13 +68,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         schema: The name of this form.
-        genuine: Whether the token is signed by a pinned key, current, and meant for the reader.
+        valid: Whether the token is signed by a pinned key, current, and meant for the reader.
         checks: What was checked of the token, and what it warns of.
-        opinion: What the issuer says; null unless the token is genuine.
+        opinion: What the issuer says; null unless the token is valid.
     """
 
     schema: str
-    genuine: bool
+    valid: bool
     checks: tuple[CheckReport, ...]
     opinion: OpinionReport | None
 
@@ -135,9 +135,8 @@ def verify(
 
     Keys in the token itself, and addresses of keys, are never used. Nothing is fetched.
 
-    Exit status: 0 genuine, and its issuer affirms without reservation; 12 genuine, with reservations; 11
-    genuine, but the issuer does not judge; 10 not genuine, or its issuer objects; 20 of no known kind; 30
-    malformed.
+    Exit status: 0 valid, and its issuer affirms without reservation; 12 valid, with reservations; 11 valid,
+    but the issuer does not judge; 10 refused, or its issuer objects; 20 of no known kind; 30 malformed.
     """
     expected = Expected(
         at=_now() if at is None else inputs.time(at),
@@ -163,7 +162,7 @@ def _write(opinion: Opinion | None, checks: tuple[Check, ...], keys: KeySet, *, 
     if as_json:
         answer = Answer(
             schema="nacre-opinion/v1",
-            genuine=opinion is not None,
+            valid=opinion is not None,
             checks=tuple(map(check_report, checks)),
             opinion=None if opinion is None else _opinion_report(opinion),
         )
@@ -199,7 +198,7 @@ def _answer_lines(
     opinion: Opinion | None, checks: tuple[Check, ...], style: Style, columns: int
 ) -> Iterator[str]:
     if opinion is None:
-        yield f"{style.paint('NOT GENUINE', 'bold', 'red')}  whatever this token says, nobody pinned says it"
+        yield f"{style.paint('REFUSED', 'bold', 'red')}  what this token says does not count"
     else:
         yield from _opinion_lines(opinion, style, columns)
     yield ""

@@ -201,13 +201,16 @@ def token_of(claims: Mapping[str, object], *, what: str, nonces: tuple[str, ...]
     )
 
 
-def check_token(token: Token, expected: Expected, *, issuers: tuple[str, ...], what: str) -> Iterator[Check]:
+def check_token(
+    token: Token, expected: Expected, *, issuers: tuple[str, ...] | None, what: str
+) -> Iterator[Check]:
     """Hold a token against what the caller demands, one check after the other.
 
     Args:
         token: What it says about itself.
         expected: What the caller demands.
-        issuers: Who may have issued it if the caller does not say; empty if the caller has to.
+        issuers: Who may have issued it if the caller does not say; empty if the caller has to; None if it is
+            the pinned key that says who.
         what: What errors call the token.
 
     Raises:
@@ -221,7 +224,9 @@ def check_token(token: Token, expected: Expected, *, issuers: tuple[str, ...], w
     yield _nonce(token, expected.nonce, what)
 
 
-def _issuer(token: Token, issuers: tuple[str, ...], what: str) -> Check:
+def _issuer(token: Token, issuers: tuple[str, ...] | None, what: str) -> Check:
+    if issuers is None:
+        return skipped("token.issuer", "token-issuer-unasked", issuer=token.issuer)
     if not issuers:
         raise ConfigurationError("token-issuer-needed", what=what, actual=token.issuer)
     if token.issuer not in issuers:
