@@ -71,8 +71,9 @@ __all__ = [
     "serial_number",
 ]
 
-#: Larger certificates are not read. The largest real one (RA-TLS with a whole quote inside) has 10 KiB.
-MAX_CERTIFICATE_SIZE: Final = 16 * 1024
+#: Larger certificates are not read. The largest real one (RA-TLS with two quotes inside) has 10 KiB; one that
+#: brings its endorsements along would have 20.
+MAX_CERTIFICATE_SIZE: Final = 32 * 1024
 #: More extensions are not read. AMD's certificates have 11.
 MAX_EXTENSIONS: Final = 32
 #: Longer serial numbers are not read: 20 octets (RFC 5280, 4.1.2.2) and the one that keeps them positive.
