@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nacre import platforms
 from nacre.checks import Status
 from nacre.errors import MalformedEvidence, UnsupportedEvidence, VerificationError
 from nacre.platforms.snp.hcl import MAX_HCL, RUNTIME_CHECK, Hcl, check_runtime, hcl_views, parse_hcl
@@ -176,3 +177,18 @@ def test_everything_is_shown() -> None:
 @given(st.binary(max_size=300))
 def test_noise(data: bytes) -> None:
     assert code(REAL[:1216] + data)
+
+
+def test_of_a_broken_wrapper_the_report_is_shown() -> None:
+    broken = _patched(1236, b"A")
+    salvaged = platforms.get("snp").salvage(broken)
+    assert salvaged is not None
+    views = {view.name: view for view in platforms.get("snp").views(salvaged)}
+    assert views["report.measurement"].offset == 32 + 0x90
+    assert views["report.measurement"].value == REAL[32 + 0x90 :][:48].hex()
+    assert not [name for name in views if name.startswith("hcl.")]
+
+
+@pytest.mark.parametrize("data", [wrapper("hcl-tdx-v1"), REAL[:1224], b"HCLA"])
+def test_of_what_wraps_no_report_none_is_shown(data: bytes) -> None:
+    assert platforms.get("snp").salvage(data) is None

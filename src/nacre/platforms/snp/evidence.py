@@ -94,12 +94,18 @@ def parse(data: bytes) -> SnpEvidence:
 
 
 def salvage(data: bytes) -> SalvagedSnp | None:
-    """Read the report of evidence that :func:`parse` refuses; None if there is none."""
-    offset = _HCL_REPORT if data.startswith(_HCL_MAGIC) else 0
+    """Read the report, and nothing around it, of evidence that :func:`parse` refuses, if there is one."""
+    offset = 0
+    if data.startswith(_HCL_MAGIC):
+        from nacre.platforms.snp.hcl import wraps_report  # noqa: PLC0415 (few need it)
+
+        if not wraps_report(data):
+            return None
+        offset = _HCL_REPORT
     report = data[offset : offset + REPORT_SIZE]
     if len(report) != REPORT_SIZE:
         return None
-    return SalvagedSnp(data, unpack_report(report), "hcl" if offset else "report", offset)
+    return SalvagedSnp(data, unpack_report(report), "report", offset)
 
 
 def _report(data: bytes) -> Report:

@@ -41,6 +41,7 @@ __all__ = [
     "check_runtime",
     "hcl_views",
     "parse_hcl",
+    "wraps_report",
 ]
 
 MAGIC: Final = b"HCLA"
@@ -55,6 +56,7 @@ _HEADER = Struct("<4s4I12s")
 _REPORT_SIZE = 1184
 _DATA = Struct("<5I")
 _DATA_AT = _HEADER.size + _REPORT_SIZE
+_KIND_AT = _DATA_AT + 8
 _RUNTIME_AT = _DATA_AT + _DATA.size
 _VERSIONS = (1, 2)
 _DATA_VERSION = 1
@@ -151,6 +153,12 @@ def parse_hcl(data: bytes) -> Hcl:
         claims,
         _user_data(claims.user_data),
     )
+
+
+def wraps_report(data: bytes) -> bool:
+    """Tell whether there is an SNP report in a wrapper, well-formed or not; there may be a TDREPORT."""
+    kind = data[_KIND_AT : _KIND_AT + 4]
+    return int.from_bytes(kind, "little") == _SNP
 
 
 def check_runtime(hcl: Hcl, report_data: bytes) -> Check:
