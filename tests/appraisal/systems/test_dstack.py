@@ -29,7 +29,7 @@ from tests.appraisal.systems.guests import (
     spki,
 )
 from tests.platforms.dcap.judging import found
-from tests.platforms.dcap.pki import der, key
+from tests.platforms.dcap.pki import der, key, pem
 
 from nacre.appraisal.release import Release
 from nacre.appraisal.result import Result
@@ -386,6 +386,19 @@ def test_a_certificate_is_bound_to_its_key() -> None:
     # Freshness is nothing that a certificate shows.
     strict = appraised(_carrying(world.quote, rows()), world, release("dstack/ratls-cert", TABLE), waive=())
     assert strict.verdict is Verdict.INCOMPLETE
+
+
+def test_info_has_the_certificate_in_it() -> None:
+    world = guest(rows(), _ratls(spki()))
+    info = {
+        "app_id": APP_ID.hex(),
+        "app_cert": pem(_carrying(world.quote, rows())).decode(),
+        "tcb_info": "{}",
+    }
+    result = appraised(json.dumps(info).encode(), world, release("dstack/ratls-cert", TABLE))
+    assert result.verdict is Verdict.WARNING
+    assert result.foreign is not None
+    assert result.foreign.layout == "dstack/ratls-cert"
 
 
 def test_the_older_form_of_certificates_is_read() -> None:

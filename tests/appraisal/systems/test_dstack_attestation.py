@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import struct
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +49,8 @@ def _tail(log: list[dict[str, object]]) -> bytes:
     ("data", "code"),
     [
         (b"", "dstack-version"),
-        (b"\x85", "dstack-version"),
+        (b"\x85", "msgpack-invalid"),
+        (b"\x93", "dstack-version"),
         (b"\1", "dstack-version"),
         (b"\0", "truncated"),
         (b"\0\1", "dstack-platform"),
@@ -101,3 +103,86 @@ def test_a_known_digest() -> None:
     text = b'{"name":"compose-hash","payload":"abcd","type":134217729}'
     event = Event(3, RUNTIME, b"", "compose-hash", b"\xab\xcd", 2)
     assert digest_of(event) == hashlib.sha384(text).digest()
+
+
+# ── Version 1 ──
+
+
+def _event(imr: int, name: str, payload: bytes, kind: int = RUNTIME) -> dict[str, object]:
+    return {
+        "imr": imr,
+        "event_type": kind,
+        "digest": bytes(48),
+        "event": name,
+        "event_payload": payload,
+    }
+
+
+def _map(kind: str = "tdx", **data: object) -> dict[str, object]:
+    """Write what dstack's own encoder writes: byte vectors without a hint are arrays of numbers."""
+    found = data or {"quote": list(b"quote"), "event_log": [_event(0, "", b"x", 4), _event(3, "a", b"1")]}
+    events = [{"event": "a", "payload": b"1"}, {"event": "b", "payload": b"2", "version": 2}]
+    return {
+        "version": 1,
+        "platform": {"kind": kind, "data": found},
+        "stack": {
+            "kind": "dstack",
+            "data": {"report_data": [0] * 64, "runtime_events": events, "config": "{}"},
+        },
+    }
+
+
+def test_the_second_version_is_read() -> None:
+    read = parse(msgspec.msgpack.encode(_map()))
+    assert (read.kind, read.evidence, read.config) == ("tdx", b"quote", "{}")
+    assert [(event.imr, event.event, event.version) for event in read.events] == [
+        (0, "", 1),
+        (3, "a", 1),
+        (3, "b", 2),
+    ]
+    nitro = parse(msgspec.msgpack.encode(_map("nitro-enclave", nsm_quote=b"document")))
+    assert (nitro.kind, nitro.evidence) == ("nitro-enclave", b"document")
+    snp = parse(
+        msgspec.msgpack.encode(_map("sev-snp", report=b"report", cert_chain=[[1], b"2"], mr_config="{}"))
+    )
+    assert (snp.evidence, snp.certificates, snp.document) == (b"report", (b"\1", b"2"), "{}")
+
+
+def _twice(data: bytes) -> bytes:
+    """Write one member of a map of three twice."""
+    assert data[:1] == b"\x83"
+    member = msgspec.msgpack.encode("version") + b"\x01"
+    assert data[1:].startswith(member)
+    return b"\x84" + member + data[1:]
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (_twice(msgspec.msgpack.encode(_map())), "msgpack-invalid"),
+        (msgspec.msgpack.encode(_map()) + b"\0", "msgpack-invalid"),
+        (msgspec.msgpack.encode(_map())[:-1], "msgpack-invalid"),
+        (msgspec.msgpack.encode(_map() | {"version": 2}), "msgpack-invalid"),
+        (msgspec.msgpack.encode(_map(quote=[256])), "msgpack-invalid"),
+        (msgspec.msgpack.encode(_map(event_log=[_event(4, "", b"")])), "msgpack-invalid"),
+        (msgspec.msgpack.encode(_map("gcp-tdx", quote=b"")), "dstack-platform"),
+        (msgspec.msgpack.encode(_map(event_log=[_event(0, "", b"")] * 2047)), "too-many"),
+        (b"\x81\xa1\xff\x00", "msgpack-invalid"),
+        (b"\x81\xa1a" + b"\x91" * 5000, "msgpack-invalid"),
+        (
+            msgspec.msgpack.encode(_map()).replace(b"\xa7version\x01", b"\xd9\x07version\x01"),
+            "msgpack-invalid",
+        ),
+    ],
+)
+def test_what_is_not_to_the_letter_is_refused_here_too(data: bytes, code: str) -> None:
+    with pytest.raises((MalformedEvidence, UnsupportedEvidence)) as refused:
+        parse(data)
+    assert refused.value.code == code
+    assert str(refused.value)
+
+
+@given(st.binary(max_size=300))
+def test_nothing_but_our_errors_comes_out_of_maps(data: bytes) -> None:
+    with contextlib.suppress(MalformedEvidence, UnsupportedEvidence):
+        parse(b"\x83" + data)

@@ -132,18 +132,20 @@ _LAYOUTS = (
 
 
 class _Served(msgspec.Struct):
-    """What the guest agent's ``GetQuote`` and ``Attest`` answer; bytes in hex."""
+    """What ``GetQuote``, ``Attest`` and ``Info`` of the guest agent answer: bytes in hex, certificates in PEM."""
 
     quote: str = ""
     event_log: str | list[object] = ""
     attestation: str = ""
+    app_cert: str = ""
 
 
 def _recognises(data: bytes) -> bool:
     if data[:1] == b"\0":
         return data[:2] in _CONTAINERS
     if data.lstrip()[:1] == b"{":
-        return b'"attestation"' in data or (b'"quote"' in data and b'"event_log"' in data)
+        names = (b'"attestation"', b'"app_cert"') if b'"quote"' not in data else (b'"event_log"',)
+        return any(name in data for name in names)
     return certificate.carries(data, certificate.DSTACK, certificate.DSTACK_QUOTE)
 
 
@@ -154,18 +156,20 @@ def _open(data: bytes, given: Mapping[str, bytes]) -> Opened:
     if data[:1] == b"\0":
         return _of(dstack_attestation.parse(data), compose)
     if data.lstrip()[:1] == b"{":
-        return _of(_served(data), compose)
+        return _of_answer(data, compose)
     # A bare quote: it is bound, but nothing says what its RTMR3 stands for.
     return Opened(evidence=data)
 
 
-def _served(data: bytes) -> Attestation:
+def _of_answer(data: bytes, compose: bytes | None) -> Opened:
     served = json.decode(data, _Served, what="dstack answer", limit=_MAX_JSON)
-    if not served.quote:
-        return dstack_attestation.parse(_bytes(served.attestation))
-    log = served.event_log
-    text = log.encode() if isinstance(log, str) else msgspec.json.encode(log)
-    return Attestation("tdx", _bytes(served.quote), eventlog.parse(text))
+    if served.quote:
+        log = served.event_log
+        text = log.encode() if isinstance(log, str) else msgspec.json.encode(log)
+        return _of(Attestation("tdx", _bytes(served.quote), eventlog.parse(text)), compose)
+    if served.app_cert:
+        return _of_certificate(certificate.read(served.app_cert.encode()), compose)
+    return _of(dstack_attestation.parse(_bytes(served.attestation)), compose)
 
 
 def _bytes(text: str) -> bytes:

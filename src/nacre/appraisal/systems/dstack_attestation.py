@@ -12,7 +12,7 @@ Source: Dstack-TEE/dstack, ``dstack/dstack-attest/src/{attestation,v1}.rs``; SCA
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -28,7 +28,8 @@ MAX_ATTESTATION = 1 << 19
 _WHAT = "dstack attestation"
 _MAX_EVENTS = 2048
 _REPORT_DATA = 64
-_MAPS = (*range(0x80, 0x90), 0xDE, 0xDF)
+#: The first bytes of MessagePack maps.
+_MAPS = tuple(bytes((byte,)) for byte in (*range(0x80, 0x90), 0xDE, 0xDF))
 
 _T = TypeVar("_T")
 
@@ -64,7 +65,9 @@ def parse(data: bytes) -> Attestation:
         raise MalformedEvidence("too-large", what=_WHAT, expected=MAX_ATTESTATION, actual=len(data))
     if data[:1] == b"\0":
         return _version_0(_Scale(data))
-    raise UnsupportedEvidence("dstack-version", actual=data[:1], expected="00")
+    if data[:1] in _MAPS:
+        return _version_1(data)
+    raise UnsupportedEvidence("dstack-version", actual=data[:1], expected="0 or 1")
 
 
 class _Scale(Reader):
@@ -128,7 +131,7 @@ def _version_0(reader: _Scale) -> Attestation:
         kind, evidence = "sev-snp", reader.string()
         certificates, document = reader.several(reader.string), reader.text()
     else:
-        raise UnsupportedEvidence("dstack-platform", actual=variant, expected="0, 2 or 3")
+        raise UnsupportedEvidence("dstack-platform", actual=variant, expected=("0", "2", "3"))
     own = reader.several(reader.runtime_event)
     reader.skip(_REPORT_DATA, "report data")
     config = reader.text()
@@ -136,3 +139,85 @@ def _version_0(reader: _Scale) -> Attestation:
     # dstack's own events are listed twice; the second list is the one that its verifier replays.
     boot = tuple(event for event in log if event.event_type != RUNTIME)
     return Attestation(kind, evidence, (*boot, *own), config, document, certificates)
+
+
+_Octets = bytes | list[Annotated[int, msgspec.Meta(ge=0, le=255)]]
+_Version = Annotated[int, msgspec.Meta(ge=1, le=2)]
+
+
+class _BootEvent(msgspec.Struct):
+    imr: Annotated[int, msgspec.Meta(ge=0, le=3)]
+    event_type: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+    digest: _Octets
+    event: str
+    event_payload: _Octets
+
+
+class _OwnEvent(msgspec.Struct):
+    event: str
+    payload: _Octets
+    version: _Version = 1
+
+
+class _PlatformData(msgspec.Struct):
+    quote: _Octets = b""
+    event_log: list[_BootEvent] = []
+    nsm_quote: _Octets = b""
+    report: _Octets = b""
+    cert_chain: list[_Octets] = []
+    mr_config: str = ""
+
+
+class _Platform(msgspec.Struct):
+    kind: str
+    data: _PlatformData
+
+
+class _StackData(msgspec.Struct):
+    runtime_events: list[_OwnEvent]
+    config: str
+
+
+class _Stack(msgspec.Struct):
+    kind: Literal["dstack", "dstack-pod"]
+    data: _StackData
+
+
+class _Container(msgspec.Struct):
+    version: Literal[1]
+    platform: _Platform
+    stack: _Stack
+
+
+def _version_1(data: bytes) -> Attestation:
+    try:
+        read = msgspec.msgpack.decode(data)
+        # A key that is there twice, or a longer form than needed, does not come back.
+        again = msgspec.msgpack.encode(read)
+        container = msgspec.convert(read, _Container)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise MalformedEvidence("msgpack-invalid", what=_WHAT, detail=str(error)) from None
+    if again != data:
+        raise MalformedEvidence("msgpack-invalid", what=_WHAT, detail="not in its shortest form")
+    platform, stack = container.platform, container.stack.data
+    found = platform.data
+    evidence = {"tdx": found.quote, "nitro-enclave": found.nsm_quote, "sev-snp": found.report}
+    if platform.kind not in evidence:
+        raise UnsupportedEvidence("dstack-platform", actual=platform.kind, expected=tuple(evidence))
+    if len(found.event_log) + len(stack.runtime_events) > _MAX_EVENTS:
+        count = len(found.event_log) + len(stack.runtime_events)
+        raise MalformedEvidence("too-many", what=_WHAT, expected=_MAX_EVENTS, actual=count)
+    boot = [
+        Event(one.imr, one.event_type, bytes(one.digest), one.event, bytes(one.event_payload))
+        for one in found.event_log
+        if one.event_type != RUNTIME
+    ]
+    own = [Event(3, RUNTIME, b"", one.event, bytes(one.payload), one.version) for one in stack.runtime_events]
+    return Attestation(
+        platform.kind,
+        bytes(evidence[platform.kind]),
+        (*boot, *own),
+        stack.config,
+        found.mr_config,
+        tuple(map(bytes, found.cert_chain)),
+    )
