@@ -29,7 +29,7 @@ _NAMES: Final = {
     "cpuid_model": "cpuid_mod_id",
     "cpuid_stepping": "cpuid_step",
 }
-_VERSIONS: Final = ("current", "committed")
+_NUMBERS: Final = ("build", "minor", "major")
 _SIGNATURE: Final = ("r", "s")
 
 _U8 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 8)]
@@ -112,19 +112,17 @@ def report(written: Report) -> bytes:
     """
     values = []
     for name, _, size in LAYOUT.fields:
-        value = _value(written, name)
-        if isinstance(value, bytes) and value and len(value) != size:
+        value = bytes(size) if name.startswith("reserved") else _value(written, name)
+        if isinstance(value, bytes) and len(value) != size:
             raise MalformedEvidence("field-size", what=_WHAT, name=name, expected=size, actual=len(value))
         values.append(value)
     return LAYOUT.packed.pack(*values)
 
 
 def _value(written: Report, name: str) -> bytes | int:
-    """Find a field of the report; what the crate does not write is zero."""
-    if name.startswith("reserved"):
-        return b""
+    """Find a field of the report; a number that the crate does not write is zero."""
     part, _, number = name.rpartition("_")
-    if part in _VERSIONS:
+    if number in _NUMBERS:
         return int(getattr(getattr(written, part), number))
     value = getattr(written.signature if name in _SIGNATURE else written, _NAMES.get(name, name))
     if isinstance(value, _Tcb):
