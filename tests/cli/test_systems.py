@@ -244,6 +244,16 @@ def test_python_opens_envelopes_too(tmp_path: Path, dstack: list[str]) -> None:
     )
 
 
+def test_what_is_inside_can_be_inspected(shell: Shell, dstack: list[str], tmp_path: Path) -> None:
+    del dstack
+    status, out, _ = shell("inspect", tmp_path / "evidence")
+    assert status == Exit.ACCEPTED
+    assert "Intel TDX evidence" in out
+    assert NONCE.hex() in out
+    (tmp_path / "evidence").write_bytes(b"{}")
+    assert shell("inspect", tmp_path / "evidence")[0] == Exit.UNSUPPORTED
+
+
 # ── nacre explain ──
 
 

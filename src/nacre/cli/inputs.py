@@ -5,9 +5,18 @@ import sys
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from nacre.errors import ConfigurationError, MalformedEvidence
+from nacre.errors import ConfigurationError, MalformedEvidence, UnsupportedEvidence
 
-__all__ = ["MAX_DOCUMENT", "MAX_EVIDENCE", "document", "evidence", "nonce", "parts", "time"]
+__all__ = [
+    "MAX_DOCUMENT",
+    "MAX_EVIDENCE",
+    "device_evidence",
+    "document",
+    "evidence",
+    "nonce",
+    "parts",
+    "time",
+]
 
 #: Bytes. The largest real evidence (a quote with a long chain) has under 20 KiB.
 MAX_EVIDENCE = 1 << 20
@@ -27,6 +36,26 @@ def evidence(name: str) -> bytes:
     data = _read(name, MAX_EVIDENCE)
     if len(data) > MAX_EVIDENCE:
         raise MalformedEvidence("evidence-too-large", expected=MAX_EVIDENCE, what=_called(name))
+    return data
+
+
+def device_evidence(name: str) -> bytes:
+    """Read a piece of evidence as :func:`evidence` does, and take it out of another system's envelope.
+
+    Raises:
+        MalformedEvidence: As :func:`evidence`; or it began like an envelope and is none.
+        ConfigurationError: The file cannot be read.
+    """
+    from nacre import platforms  # noqa: PLC0415 (each start loads only what it uses)
+
+    data = evidence(name)
+    try:
+        platforms.detect(data)
+    except UnsupportedEvidence:
+        from nacre.appraisal.systems import envelope  # noqa: PLC0415 (only for other systems)
+
+        opened = envelope.recognise(data, given={})
+        return data if opened is None else opened.evidence
     return data
 
 

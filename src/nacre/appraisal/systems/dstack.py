@@ -132,7 +132,7 @@ _LAYOUTS = (
 
 
 class _Served(msgspec.Struct):
-    """What ``GetQuote``, ``Attest`` and ``Info`` of the guest agent answer: bytes in hex, certificates in PEM."""
+    """What the guest agent's ``GetQuote``, ``Attest`` and ``Info`` answer: bytes in hex, PEM."""
 
     quote: str = ""
     event_log: str | list[object] = ""
