@@ -41,7 +41,8 @@ class Inspection(msgspec.Struct, frozen=True):
 def command(file: str, *, as_json: bool) -> int:
     """Show every field of the evidence in FILE (- for stdin) with its offset and size; trust none of it.
 
-    What another system packed the evidence in is taken off. Of malformed evidence it shows what can be read, and exits with 30.
+    What another system packed the evidence in is taken off. Of malformed evidence it shows what can be
+    read, and exits with 30.
     """
     data = inputs.device_evidence(file)
     platform = platforms.detect(data)
