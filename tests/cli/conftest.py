@@ -20,6 +20,7 @@ def nacre(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         "HOME": str(tmp_path),
         "NACRE_CACHE_DIR": str(tmp_path / "cache"),
         "NACRE_PCS_URL": "http://127.0.0.1:9",  # nothing listens there
+        "NACRE_KDS_URL": "http://127.0.0.1:9",
         "PYTHONUTF8": "1",
     }
 

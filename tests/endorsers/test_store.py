@@ -12,7 +12,7 @@ from nacre.endorsers.collector import Collector
 from nacre.endorsers.facts import MAX_DOCUMENT
 from nacre.endorsers.kds import Kds
 from nacre.endorsers.rollback import Guard
-from nacre.endorsers.store import StoreFetcher, put, store_folder
+from nacre.endorsers.store import StoreFetcher, documents, is_store, put, store_folder
 from nacre.errors import ConfigurationError, EndorsementsUnavailable
 from nacre.platforms.base import Source
 from nacre.platforms.snp import endorsements as amd
@@ -153,3 +153,23 @@ def test_what_names_a_store(tmp_path: Path) -> None:
     for unusable in ("file:srv", "file://elsewhere/srv", "file:///srv?x=1"):
         with pytest.raises(ConfigurationError):
             store_folder(unusable)
+
+
+def test_a_store_can_be_listed(tmp_path: Path, recorded: "Recorded") -> None:
+    assert not is_store(tmp_path)
+    milan = recorded(MILAN)
+    fill(tmp_path, milan)
+    (tmp_path / "README").write_text("nothing of AMD's")
+    assert is_store(tmp_path)
+    found = dict(documents(tmp_path))
+    assert found["Milan/vcek-crl"] == milan.documents["crl"]
+    assert len(found) == 3
+
+
+def test_a_store_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, CRL, b"list")
+    with monkeypatch.context() as patch:
+        patch.setattr("nacre.endorsers.store._MAX_LISTED", 0)
+        with pytest.raises(ConfigurationError) as caught:
+            list(documents(tmp_path))
+        assert caught.value.code == "bundle-unusable"

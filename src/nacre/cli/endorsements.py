@@ -2,7 +2,7 @@
 """``nacre endorsements``: the vendors' signed documents."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -10,14 +10,17 @@ import click
 import msgspec
 
 from nacre import platforms, reasons
-from nacre.cli import inputs, terminal
+from nacre.cli import failure, inputs, terminal
+from nacre.cli.exits import Exit
 from nacre.endorsers import bundle
+from nacre.endorsers import store as stores
 from nacre.endorsers.defaults import default_endorser
-from nacre.endorsers.facts import facts
+from nacre.endorsers.facts import CERTIFICATE, facts
 from nacre.endorsers.verifier import system_clock
-from nacre.errors import ConfigurationError, MalformedEvidence
-from nacre.platforms.base import Endorsements, Platform
+from nacre.errors import ConfigurationError, MalformedEvidence, NacreError
+from nacre.platforms.base import Endorsements, Platform, Source
 from nacre.trust import pem
+from nacre.trust.x509 import parse_certificate
 
 __all__ = ["command"]
 
@@ -42,20 +45,45 @@ def command() -> None:
 
 
 @command.command("fetch")
-@click.argument("evidence")
+@click.argument("evidence", nargs=-1, required=True)
+@click.option("--store", metavar="DIR", help="Also lay AMD's documents out in this folder, for a fleet.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def fetch(evidence: str, *, as_json: bool) -> None:
-    """Fetch what the evidence in EVIDENCE (- for stdin) needs into the cache, and list it."""
-    platform, documents = _collected(evidence, offline=False)
-    _list(documents, platform.title, as_json=as_json)
+def fetch(evidence: tuple[str, ...], *, store: str | None, as_json: bool) -> int:
+    """Fetch what each EVIDENCE (- for stdin) needs into the cache, and list it.
+
+    A store serves a whole fleet without a network: NACRE_KDS_URL=file:///path/of/the/folder. Chips that AMD
+    does not know, or not now, are told on stderr while the others are fetched.
+    """
+    status = Exit.ACCEPTED
+    found: list[Described] = []
+    for name in evidence:
+        try:
+            platform, documents = _collected(name, offline=False, store=store)
+        except NacreError as error:
+            if len(evidence) == 1:
+                raise
+            failure.report(f"{name}: {error}", error.hint)
+            status = failure.exit_of(error)
+            continue
+        found += _described(documents.documents)
+        if not as_json:
+            _list(documents.documents, platform.title)
+    if as_json:
+        terminal.json(msgspec.json.encode(found))
+    return status
 
 
 @command.command("show")
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def show(path: str, *, as_json: bool) -> None:
-    """List the documents of a bundle or folder with their dates and numbers; verify none of them."""
-    _list(bundle.load(path), path, as_json=as_json)
+    """List the documents of a bundle, folder or store with their dates and numbers; verify none of them."""
+    folder = Path(path)
+    documents = dict(stores.documents(folder)) if stores.is_store(folder) else bundle.load(path).documents
+    if as_json:
+        terminal.json(msgspec.json.encode(list(_described(documents))))
+    else:
+        _list(documents, path)
 
 
 @command.command("pack")
@@ -80,18 +108,29 @@ def pack(evidence: str, *, output: str, folder: str | None, offline: bool, as_js
         return
     _create(Path(output), data)
     if as_json:
-        _list(documents, platform.title, as_json=True)
+        terminal.json(msgspec.json.encode(list(_described(documents.documents))))
     else:
         terminal.note([f"wrote {output}: {len(documents.documents)} documents, {len(data)} bytes"])
 
 
-def _collected(name: str, *, offline: bool) -> tuple[Platform, Endorsements]:
+def _collected(name: str, *, offline: bool, store: str | None = None) -> tuple[Platform, Endorsements]:
     data = inputs.evidence(name)
     platform = platforms.detect(data)
     parsed = platform.parse(data)
+    collector = default_endorser(offline=offline)
+    now = system_clock()
     with _busy(f"asking for the endorsements of {platform.title} evidence"):
-        found = default_endorser(offline=offline).endorsements(platform, parsed, at=system_clock())
+        found = collector.endorsements(platform, parsed, at=now)
+        if store is not None:
+            _lay_out(Path(store), platform, collector.served(platform, parsed, at=now))
     return platform, found
+
+
+def _lay_out(store: Path, platform: Platform, served: Iterable[tuple[Source, bytes]]) -> None:
+    for source, document in served:
+        if source.endorser != "amd-kds":
+            raise ConfigurationError("store-not-amd", actual=platform.title)
+        stores.put(store, source, document)
 
 
 def _busy(what: str) -> AbstractContextManager[object]:
@@ -110,13 +149,8 @@ def _create(path: Path, data: bytes) -> None:
         raise ConfigurationError("file-unwritable", path=str(path), actual=error.strerror or "?") from None
 
 
-def _list(documents: Endorsements, title: str, *, as_json: bool) -> None:
-    described = list(_described(documents))
-    if as_json:
-        terminal.json(msgspec.json.encode(described))
-        return
-    style = terminal.style(sys.stdout)
-    terminal.out(_lines(described, title, style))
+def _list(documents: Mapping[str, bytes], title: str) -> None:
+    terminal.out(_lines(list(_described(documents)), title, terminal.style(sys.stdout)))
 
 
 def _lines(described: list[Described], title: str, style: terminal.Style) -> Iterator[str]:
@@ -136,25 +170,32 @@ def _lines(described: list[Described], title: str, style: terminal.Style) -> Ite
         yield f"  {one.role:<{column}}  {terminal.clean(', '.join(words))}"
 
 
-def _described(documents: Endorsements) -> Iterator[Described]:
-    for role, data in sorted(documents.documents.items()):
-        if role.endswith("_chain"):
+def _described(documents: Mapping[str, bytes]) -> Iterator[Described]:
+    for role, data in sorted(documents.items()):
+        if role.endswith("_issuer_chain"):
             yield Described(role, len(data), _chain(data))
             continue
         try:
             found = facts(data, documents.get(role + _CHAIN))
+            kind = _kind(data, found.kind)
         except MalformedEvidence:
             yield Described(role, len(data), "not readable as an endorsement")
             continue
         yield Described(
             role,
             len(data),
-            {"tcb": "TCB Info", "identity": "enclave identity"}.get(found.kind, "revocation list"),
+            kind,
             reasons.render("{at:time}", {"at": found.begins}),
             reasons.render("{at:time}", {"at": found.ends}),
             found.number,
             found.fmspc,
         )
+
+
+def _kind(data: bytes, kind: str) -> str:
+    if kind == CERTIFICATE:
+        return _chain(data) if data.startswith(b"-----BEGIN") else str(parse_certificate(data))
+    return {"tcb": "TCB Info", "identity": "enclave identity"}.get(kind, "revocation list")
 
 
 def _chain(data: bytes) -> str:

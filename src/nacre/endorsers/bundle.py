@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from nacre.endorsers import thim
 from nacre.endorsers.facts import MAX_DOCUMENT
 from nacre.errors import ConfigurationError, MalformedEvidence
 from nacre.platforms.base import Endorsements
@@ -99,7 +100,7 @@ def read(data: bytes) -> Bundle:
 
 
 def load(path: Path | str) -> Endorsements:
-    """Read endorsements from a bundle or from a folder of single documents.
+    """Read endorsements from a bundle, a folder of single documents, or what Azure's THIM answered.
 
     A folder's documents are the files that end in ``.json``, ``.pem``, ``.der`` or ``.crl`` and whose name
     is one of a role (``tcb_info.json``, ``pck_crl.der``); what no platform asks for does no harm.
@@ -111,7 +112,10 @@ def load(path: Path | str) -> Endorsements:
     try:
         if path.is_dir():
             return Endorsements(_folder(path))
-        return read(_bounded(path, _MAX_BUNDLE)).endorsements
+        data = _bounded(path, _MAX_BUNDLE)
+        return thim.read(data) if thim.is_answer(data) else read(data).endorsements
+    except MalformedEvidence as error:
+        raise _unusable(detail=str(error)) from None
     except OSError as error:
         said = error.strerror or type(error).__name__
         raise ConfigurationError("file-unreadable", path=str(path), actual=said) from None

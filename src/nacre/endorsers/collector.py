@@ -149,6 +149,17 @@ class Collector:
         with lock:
             return self._renewed(key, platform, sources, at)
 
+    def served(self, platform: Platform, evidence: Evidence, *, at: int) -> tuple[tuple[Source, bytes], ...]:
+        """Return what ``endorsements`` is made of: each document with where it was served.
+
+        Raises:
+            EndorsementsUnavailable: A document is neither cached nor to be had.
+            ConfigurationError: The server's URL cannot be used.
+        """
+        endorsements = self.endorsements(platform, evidence, at=at)
+        parts = [held.parts for held in self._held.values() if held.endorsements is endorsements]
+        return tuple([(part.source, part.version.document) for part in parts[0]]) if parts else ()
+
     def proved(self, platform: str, endorsements: Endorsements, *, origin: Origin) -> None:
         """Remember documents as beyond doubt, and numbers of genuine ones for the rollback guard."""
         if len(self._genuine) >= _MAX_GENUINE:

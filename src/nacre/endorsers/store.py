@@ -13,6 +13,7 @@ whoever reads it: everything in it is signed.
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -21,13 +22,15 @@ from nacre.endorsers.facts import MAX_DOCUMENT
 from nacre.endorsers.fetch import Response
 from nacre.errors import ConfigurationError, EndorsementsUnavailable
 from nacre.platforms.base import Source
+from nacre.platforms.snp.products import PRODUCTS
 
-__all__ = ["SCHEME", "StoreFetcher", "put", "store_folder"]
+__all__ = ["SCHEME", "StoreFetcher", "documents", "is_store", "put", "store_folder"]
 
 #: How the base of a store begins.
 SCHEME: Final = "file:"
 
 _PARTS = 4
+_MAX_LISTED = 100_000
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
 
@@ -76,6 +79,29 @@ class StoreFetcher:
                 "endorser-too-large", url=str(path), expected=MAX_DOCUMENT, actual=len(data)
             )
         return Response(data, {})
+
+
+def is_store(folder: Path) -> bool:
+    """Tell whether a folder looks like a store."""
+    return any((folder / line).is_dir() for line in PRODUCTS)
+
+
+def documents(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """List the documents of a store with their names, in order; what is too large is cut.
+
+    Raises:
+        ConfigurationError: ``file-unreadable``, or there are absurdly many.
+    """
+    try:
+        found = sorted(path for line in PRODUCTS for path in (folder / line).rglob("*") if path.is_file())
+        if len(found) > _MAX_LISTED:
+            raise ConfigurationError("bundle-unusable", detail=f"more than {_MAX_LISTED} documents")
+        for path in found:
+            with path.open("rb") as file:
+                yield path.relative_to(folder).as_posix(), file.read(MAX_DOCUMENT)
+    except OSError as error:
+        said = error.strerror or type(error).__name__
+        raise ConfigurationError("file-unreadable", path=str(folder), actual=said) from None
 
 
 def put(folder: Path, source: Source, document: bytes) -> Path:
