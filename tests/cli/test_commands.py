@@ -30,9 +30,9 @@ _COMMANDS = (
         "policy check",
         "policy init",
     ),
-    *("policy schema", "verify", "version"),
+    *("policy schema", "result", "result show", "result verify", "verify", "version"),
 )
-_GROUPS = {"conformance", "endorsements", "policy"}
+_GROUPS = {"conformance", "endorsements", "policy", "result"}
 
 
 def test_help_without_a_command(nacre: Run) -> None:

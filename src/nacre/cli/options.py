@@ -80,6 +80,14 @@ VERIFY = (
     Option(("--ear",), "ear", Kind.FLAG, "Write an EAT Attestation Result, a JWT signed with --ear-key."),
     Option(("--ear-key",), "ear_key", Kind.VALUE, "The PEM private key that signs the EAR.", "PEM"),
     Option(
+        ("--ear-profile",),
+        "ear_profile",
+        Kind.VALUE,
+        "Its profile: draft-03 if left out; for older readers 2025-07, trustee-2024, veraison-2023.",
+        "NAME",
+    ),
+    Option(("--ear-cwt",), "ear_cwt", Kind.FLAG, "Write the EAR as a CWT (CBOR) instead of a JWT."),
+    Option(
         ("--why-not",),
         "why_not",
         Kind.OPTIONAL,

@@ -1,15 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The private key that signs results."""
+"""Results that are signed with a private key of the user's."""
+
+import sys
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from nacre.cli import inputs
+from nacre.appraisal.ear import PROFILE, signed_ear, signed_ear_cwt
+from nacre.appraisal.result import Result
+from nacre.cli import inputs, terminal
+from nacre.cli.about import package_version
 from nacre.errors import ConfigurationError
 
-__all__ = ["private_key"]
+__all__ = ["EAR_PROFILES", "private_key", "write_ear"]
+
+#: Seconds for which an EAR speaks.
+_EAR_LIFETIME = 300
+#: The profiles by short names.
+EAR_PROFILES = {
+    "draft-03": PROFILE,
+    "2025-07": "tag:ietf.org,2025-07:ear",
+    "trustee-2024": "tag:github.com,2024:confidential-containers/Trustee",
+    "veraison-2023": "tag:github.com,2023:veraison/ear",
+}
 
 
 def private_key(name: str) -> EllipticCurvePrivateKey | Ed25519PrivateKey:
@@ -25,3 +40,33 @@ def private_key(name: str) -> EllipticCurvePrivateKey | Ed25519PrivateKey:
     if not isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey):
         raise ConfigurationError("key-file", path=name, actual=type(key).__name__)
     return key
+
+
+def write_ear(result: Result, key_file: str, *, profile: str | None, as_cwt: bool) -> None:
+    """Sign a Result as an EAR and write it to stdout: a line of text, or the bytes of a CWT.
+
+    Raises:
+        ConfigurationError: ``ear-profile-unknown``, ``ear-cwt-terminal``, or as :func:`private_key`.
+    """
+    tag = EAR_PROFILES.get(profile or "draft-03")
+    if tag is None:
+        raise ConfigurationError("ear-profile-unknown", actual=profile, expected=tuple(EAR_PROFILES))
+    if as_cwt and sys.stdout.isatty():
+        raise ConfigurationError("ear-cwt-terminal")
+    key, build = private_key(key_file), package_version("nacre")
+    if as_cwt:
+        token = signed_ear_cwt(
+            result, key=key, issued_at=result.at, developer="nacre", build=build, lifetime=_EAR_LIFETIME
+        )
+        terminal.binary(token)
+        return
+    text = signed_ear(
+        result,
+        key=key,
+        issued_at=result.at,
+        developer="nacre",
+        build=build,
+        lifetime=_EAR_LIFETIME,
+        profile=tag,
+    )
+    terminal.out([text])

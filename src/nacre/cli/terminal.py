@@ -12,7 +12,7 @@ from typing import TextIO
 
 from nacre.reasons import printable
 
-__all__ = ["Style", "clean", "json", "note", "out", "style", "width", "wrap"]
+__all__ = ["Style", "binary", "clean", "json", "note", "out", "style", "width", "wrap"]
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _LEAST_WIDTH, _MOST_WIDTH = 60, 112
@@ -103,6 +103,15 @@ def out(lines: Iterable[str]) -> None:
     _write(sys.stdout, lines)
 
 
+def binary(data: bytes) -> None:
+    """Write bytes to stdout as they are."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _reader_left(sys.stdout)
+
+
 def note(lines: Iterable[str]) -> None:
     """Write lines of talk to stderr."""
     _write(sys.stderr, lines)
@@ -115,6 +124,10 @@ def _write(stream: TextIO, lines: Iterable[str]) -> None:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
     except BrokenPipeError:
-        # Whoever read us has gone (``| head``): the exit status still says what was found, and Python
-        # must not complain when it flushes once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _reader_left(stream)
+
+
+def _reader_left(stream: TextIO) -> None:
+    # Whoever read us has gone (``| head``): the exit status still says what was found, and Python must not
+    # complain when it flushes once more at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

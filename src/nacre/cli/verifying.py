@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "run"]
 
-#: Seconds for which an EAR speaks.
-_EAR_LIFETIME = 300
+_NEEDED = (
+    *(("ear", "ear_key"), ("ear_key", "ear"), ("ear_profile", "ear"), ("ear_cwt", "ear")),
+    ("identity", "nonce"),
+)
 _SCHEMES = ("https://", "http://")
 _VERDICTS = {
     Verdict.VERIFIED: Exit.ACCEPTED,
@@ -56,6 +58,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     json: bool = False
     ear: bool = False
     ear_key: str | None = None
+    ear_profile: str | None = None
+    ear_cwt: bool = False
     why_not: str | None = None
     quiet: int = 0
     verbose: int = 0
@@ -111,14 +115,16 @@ def run(request: Request) -> int:
 
 
 def _refuse_contradictions(request: Request) -> None:
-    for one, other in (("json", "ear"), ("quiet", "verbose")):
+    for one, other in (("json", "ear"), ("quiet", "verbose"), ("ear_cwt", "ear_profile")):
         if getattr(request, one) and getattr(request, other):
-            raise ConfigurationError("options-contradict", one=f"--{one}", other=f"--{other}")
-    for one, needed in (("ear", "ear_key"), ("ear_key", "ear"), ("identity", "nonce")):
+            raise ConfigurationError("options-contradict", one=_flag(one), other=_flag(other))
+    for one, needed in _NEEDED:
         if getattr(request, one) and not getattr(request, needed):
-            raise ConfigurationError(
-                "option-missing", one=f"--{one}".replace("_", "-"), other=f"--{needed}".replace("_", "-")
-            )
+            raise ConfigurationError("option-missing", one=_flag(one), other=_flag(needed))
+
+
+def _flag(name: str) -> str:
+    return f"--{name}".replace("_", "-")
 
 
 def _endorsements(request: Request) -> "Endorsements | None":
@@ -202,7 +208,9 @@ def _write(request: Request, evidence: bytes, result: Result, *, accepted: bool)
         _write_json(result, why)
         return
     if request.ear and request.ear_key is not None:
-        terminal.out([_ear(result, request.ear_key)])
+        from nacre.cli import signing  # noqa: PLC0415 (only to sign)
+
+        signing.write_ear(result, request.ear_key, profile=request.ear_profile, as_cwt=request.ear_cwt)
         return
     style, columns = terminal.style(sys.stdout), terminal.width(sys.stdout)
     if request.quiet:
@@ -227,18 +235,3 @@ def _write_json(result: Result, why: "WhyNot | None") -> None:
         return
     whole = msgspec.to_builtins(report(result)) | {"why_not": msgspec.to_builtins(why)}
     terminal.json(msgspec.json.format(msgspec.json.encode(whole), indent=2))
-
-
-def _ear(result: Result, key_file: str) -> str:
-    from nacre.appraisal.ear import signed_ear  # noqa: PLC0415 (only to sign)
-    from nacre.cli.about import package_version  # noqa: PLC0415
-    from nacre.cli.signing import private_key  # noqa: PLC0415
-
-    return signed_ear(
-        result,
-        key=private_key(key_file),
-        issued_at=result.at,
-        developer="nacre",
-        build=package_version("nacre"),
-        lifetime=_EAR_LIFETIME,
-    )
