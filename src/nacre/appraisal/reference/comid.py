@@ -85,10 +85,16 @@ _TRIPLE_NAMES: Final[Mapping[object, str]] = {
 
 
 def digest(value: object) -> None:
-    """Accept ``[algorithm, digest]`` if the digest is as long as the algorithm makes them."""
+    """Accept ``[algorithm, digest]`` if the digest is as long as the algorithm makes them.
+
+    Names that nobody registered are somebody's own, and so is what they say.
+    """
     if type(value) is not list or len(value) != 2:  # noqa: PLR2004 (a pair)
         shapes.wrong("[algorithm, digest]", value)
     algorithm, octets = value
+    if type(algorithm) is str and algorithm not in DIGEST_SIZES:
+        data()(octets)
+        return
     size = DIGEST_SIZES.get(algorithm) if type(algorithm) in (int, str) else None
     if size is None:
         shapes.wrong("a registered hash algorithm", algorithm)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from nacre.appraisal.reference import corim, profiles
-from nacre.appraisal.reference.comid import DIGEST_SIZES, Environment, Measurement, Reference
+from nacre.appraisal.reference.comid import Environment, Measurement, Reference
 from nacre.appraisal.reference.corim import Corim
 from nacre.appraisal.reference.tables import Gathered, Table, registers_of, table_of
 from nacre.appraisal.release import ANY, Release
@@ -27,6 +27,11 @@ from nacre.trust.cbor import Tag
 __all__ = ["REGISTERS", "VALUE_NAMES", "read", "write"]
 
 _SHA256, _SHA384 = 1, 7
+#: The other names of the same algorithms.
+_SAME: Final[Mapping[int, tuple[object, ...]]] = {
+    _SHA256: (_SHA256, "sha-256", -16),
+    _SHA384: (_SHA384, "sha-384", -43),
+}
 #: Platform to the vendor and model of its environment, and to its registers that are digests.
 _PLATFORMS: Final[Mapping[str, tuple[str, str, Mapping[str, int]]]] = {
     "sgx": ("Intel", "SGX", dict.fromkeys(("mrenclave", "mrsigner"), _SHA256)),
@@ -67,6 +72,7 @@ VALUE_NAMES: Final[Mapping[object, str]] = {
 }
 #: The elements of AMD's profile that are registers of a release: the offset of a report field over 16 or so.
 _AMD_KEYS: Final[Mapping[object, str]] = {
+    1: "min_guest_svn",
     3: "family_id",
     4: "image_id",
     641: "measurement",
@@ -143,7 +149,7 @@ def read(manifest: Corim, gathered: Gathered) -> Table:
             platform = _platform(manifest.profile, reference.environment, gathered)
             if platform:
                 names = _AMD_KEYS if manifest.profile == profiles.AMD_SNP else {}
-                row = _Row(registers_of(platform), names, gathered)
+                row = _Row(platform, names, gathered)
                 rows.setdefault(platform, []).append(row.read(reference))
             else:
                 gathered.cannot(f"an environment of {profile.title}")
@@ -182,11 +188,10 @@ def _platform(profile: str, environment: Environment, gathered: Gathered) -> str
 class _Row:
     """One reference triple on its way to one variant."""
 
-    def __init__(
-        self, registers: Mapping[str, Register], names: Mapping[object, str], gathered: Gathered
-    ) -> None:
-        self._registers = registers
-        self._names = names or {register.name: key for key, register in registers.items()}
+    def __init__(self, platform: str, names: Mapping[object, str], gathered: Gathered) -> None:
+        self._registers = registers_of(platform)
+        self._digests = _PLATFORMS[platform][2] if platform in _PLATFORMS else {}
+        self._names = names or {register.name: key for key, register in self._registers.items()}
         self._gathered = gathered
         self._row: Table = {}
 
@@ -242,7 +247,7 @@ class _Row:
             self._gathered.cannot(f"integrity register {key!r}")
         elif len(pairs) != 1:
             raise MalformedEvidence("reference-twice", what="CoRIM", key=key)
-        elif DIGEST_SIZES[pairs[0][0]] != self._registers[key].size:
+        elif pairs[0][0] not in _SAME.get(self._digests.get(key, 0), ()):
             self._gathered.cannot(f"algorithm {pairs[0][0]} of {key}")
         else:
             self._state(key, _hex(pairs[0][1]))

@@ -75,16 +75,20 @@ def check(corim: Corim) -> Profile:
     return profile
 
 
-def _environment(*, kind: Shape | None, instance: Shape | None, vendor: Shape = text) -> Shape:
-    """Return the shape of an environment with this class id and this instance, or with neither."""
+def _environment(*, kind: Shape | None, instance: Shape | None) -> Shape:
+    """Return the shape of an environment with this class id and this instance, or without one of them."""
     parts: dict[object, tuple[str, Shape]] = {}
     if kind is not None:
         parts[0] = ("class", fields({0: ("class-id", kind)}, required={0}, others=True))
-    elif vendor is not text:
-        parts[0] = ("class", fields({1: ("vendor", vendor)}, required={1}, others=True))
     if instance is not None:
         parts[1] = ("instance", instance)
     return fields(parts, required=set(parts))
+
+
+def _made_by(vendor: Shape) -> Shape:
+    """Return the shape of an environment that is told by vendor and model."""
+    kind = fields({1: ("vendor", vendor), 2: ("model", text)}, required={1, 2})
+    return fields({0: ("class", kind)}, required={0})
 
 
 def _measurement(key: Shape, values: Shape) -> Shape:
@@ -171,7 +175,7 @@ _ENACT_TRUST = _triples(
     keys=row(_environment(kind=None, instance=_UUID), _ONE_KEY),
 )
 _RIOT = _triples(
-    keys=row(_environment(kind=None, instance=None, vendor=one_of("Veraison Project")), _PATHS),
+    keys=row(_made_by(one_of("Veraison Project")), _PATHS),
 )
 _SNP_CLASS = tagged({111: one_of(bytes.fromhex("2b060104019c780301"))})  # 1.3.6.1.4.1.3704.3.1
 _SNP = _triples(
@@ -185,13 +189,11 @@ _SNP = _triples(
         ),
         many(_measurement(integer(), anything)),
     ),
-    keys=row(_environment(kind=None, instance=None, vendor=one_of("AMD")), many(KEY, most=1)),
+    keys=row(_made_by(one_of("Advanced Micro Devices")), many(KEY, most=1)),
 )
 _OURS = _triples(
     reference=row(
-        fields(
-            {0: ("class", fields({1: ("vendor", text), 2: ("model", text)}, required={1, 2}))}, required={0}
-        ),
+        _made_by(text),
         many(fields({0: ("mkey", text), 1: ("mval", anything)}, required={1})),
     )
 )

@@ -132,7 +132,7 @@ def _manifest(found: Corim, title: str, facts: dict[str, str]) -> Shown:
         facts["entities"] = ", ".join(found.entities)
     extension = found.content.get(-1)
     if found.profile == profiles.NACRE and isinstance(extension, dict):
-        facts |= {_value(key): _value(value) for key, value in extension.items()}
+        facts |= {f"release {_value(key)}": _value(value) for key, value in extension.items()}
     if found.others:
         facts["also"] = ", ".join(found.others)
     gathered = Gathered(_WHAT, ())

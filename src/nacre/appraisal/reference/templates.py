@@ -8,19 +8,19 @@ that nobody here knows, are refused.
 Source: veraison/cocli, veraison/corim (comid/*.go: JSON names).
 """
 
-import binascii
-from base64 import urlsafe_b64decode
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
 from nacre.appraisal.reference import corim
 from nacre.errors import MalformedEvidence
-from nacre.trust import cbor
+from nacre.trust import base64url, cbor
 from nacre.trust.cbor import Tag
 
 __all__ = ["manifest", "recognises"]
 
 _WHAT = "cocli template"
+_UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _Made = Callable[[object, str], object]
 _ROLES = {"tagCreator": 0, "creator": 1, "maintainer": 2}
 _MANIFEST_ROLES = {"manifestCreator": 1, "manifestSigner": 2}
@@ -101,8 +101,6 @@ def _map(
         if name not in known:
             _wrong(at, f"one of {', '.join(known)}", name)
         code, made = known[name]
-        if code in result:
-            _wrong(at, "each thing once", name)
         result[code] = made(entry, f"{at}.{name}")
     return result
 
@@ -126,24 +124,23 @@ def _plain(value: object, at: str) -> object:
 def _octets(value: object, at: str) -> bytes:
     """Decode base64 of either alphabet, with or without padding: templates have all of them."""
     letters = _text(value, at).replace("+", "-").replace("/", "_").rstrip("=")
-    try:
-        octets = urlsafe_b64decode(letters + "=" * (-len(letters) % 4))
-    except (binascii.Error, ValueError):
-        octets = b""
-    if not letters or len(octets) != len(letters) * 3 // 4:
-        _wrong(at, "base64", value)
-    return octets
+    if not letters:
+        _wrong(at, "base64", "nothing")
+    return base64url.decode(letters, what=f"{_WHAT}: {at}")
 
 
 def _uuid(value: object, at: str) -> bytes:
-    digits = _text(value, at).replace("-", "")
-    try:
-        octets = bytes.fromhex(digits)
-    except ValueError:
-        octets = b""
-    if len(octets) != 16:  # noqa: PLR2004 (RFC 9562)
+    octets = _uuid_of(_text(value, at))
+    if octets is None:
         _wrong(at, "a UUID", value)
     return octets
+
+
+def _uuid_of(text: str) -> bytes | None:
+    """Return the 16 bytes of a UUID's text (RFC 9562, section 4), None of any other."""
+    if not _UUID_TEXT.fullmatch(text):
+        return None
+    return bytes.fromhex(text.replace("-", ""))
 
 
 def _oid(value: object, at: str) -> bytes:
@@ -163,7 +160,7 @@ def _oid(value: object, at: str) -> bytes:
 def _id(value: object, at: str) -> object:
     """Return a UUID where the text is one."""
     text = _text(value, at)
-    return _uuid(text, at) if len(text) == 36 and text.count("-") == 4 else text  # noqa: PLR2004 (RFC 9562)
+    return _uuid_of(text) or text
 
 
 def _one_of(names: Mapping[str, int]) -> _Made:
