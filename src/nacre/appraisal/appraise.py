@@ -17,9 +17,12 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from nacre import platforms
 from nacre.appraisal.bindings import Binding
 from nacre.appraisal.policy import Policy
+from nacre.appraisal.purposes import Layout
 from nacre.appraisal.release import Release, match
 from nacre.appraisal.result import NOT_PROVEN, Foreign, Result
 from nacre.appraisal.sources import CheckSource
@@ -54,7 +57,6 @@ _HOLDS = (Status.PASS, Status.WARN)
 _EVIDENCE_READ = passed("evidence")
 _FRESH_NONCE = passed("freshness", "fresh-nonce")
 _BINDING_SKIPPED = skipped("binding", "binding-not-given")
-_NO_FACTS: Mapping[str, bytes] = {}
 _FRESHNESS_SKIPPED = skipped("freshness", "freshness-unknown")
 
 
@@ -94,8 +96,8 @@ def appraise(
     """
     run = _Appraisal(evidence if isinstance(evidence, bytes) else evidence.raw, policy, at)
     if envelope is not None:
+        run.opened(envelope, envelope.layout if binding is None else None)
         binding = binding or envelope.binding
-        run.opened(envelope)
     # (1)
     try:
         if isinstance(evidence, bytes):
@@ -166,23 +168,23 @@ class _Appraisal:
         self.required: tuple[str, ...] = ()
         self.foreign: Foreign | None = None
 
-    def opened(self, envelope: "Envelope", facts: Mapping[str, bytes] = _NO_FACTS) -> None:
-        """Remember what the evidence came in, and what that proved."""
-        layout = envelope.layout
+    def opened(self, envelope: "Envelope", layout: Layout | None) -> None:
+        """Remember what the evidence came in, and the layout that it has to be bound by."""
         self.required = envelope.opened.required
         self.foreign = Foreign(
             system=envelope.system.name,
             layout=layout.name if layout else "",
             unprotected=layout.unprotected if layout else (),
-            facts=facts,
             described=envelope.opened.described,
         )
 
-    def found(self, envelope: "Envelope", claims: Claims) -> Mapping[str, bytes]:
-        """Let the other system say what it shows of evidence whose signatures held."""
+    def found(self, envelope: "Envelope", claims: Claims) -> Mapping[str, bytes] | None:
+        """Let the other system say what it shows of verified evidence; None if it cannot tell."""
         found = envelope.found(claims, self.at)
+        if found is None or self.foreign is None:
+            return None
         self.checks += found.checks
-        self.opened(envelope, found.facts)
+        self.foreign = msgspec.structs.replace(self.foreign, facts=found.facts)
         return {f"{envelope.system.name}.{name}": value for name, value in found.facts.items()}
 
     def read(self, platform: Platform) -> None:

@@ -116,7 +116,7 @@ def _circumstances(result: Result, *, as_of: bool, style: Style, columns: int) -
         rows.append(("policy", result.policy))
     if result.foreign is not None:
         rows.append(("system", result.foreign.system))
-        rows.append(("layout", result.foreign.layout or "unknown, so that nothing can be bound"))
+        rows.append(("layout", result.foreign.layout or "none"))
     rows.append(("evidence", f"SHA-256 {result.evidence.hex()}"))
     for name, value in rows:
         yield from indented(clean(value), f"  {style.paint(f'{name:<8}', 'dim')}  ", 12, columns)

@@ -28,9 +28,11 @@ from tests.appraisal.systems.guests import (
     served,
     spki,
 )
-from tests.platforms.dcap.judging import found
-from tests.platforms.dcap.pki import der, key, pem
+from tests.platforms.dcap.judging import found, policy
+from tests.platforms.dcap.pki import NOW, der, key, pem
 
+from nacre.appraisal.appraise import appraise
+from nacre.appraisal.bindings import Binding
 from nacre.appraisal.release import Release
 from nacre.appraisal.result import Result
 from nacre.appraisal.systems import get, layout
@@ -291,8 +293,8 @@ def test_another_compose_hash_is_refused() -> None:
 def test_a_bare_quote_shows_no_application() -> None:
     world = guest(rows(), NONCE + bytes(32))
     result = appraised(world.quote, world, _nonce_release(), name="dstack/nonce", waive=(), given=GIVEN)
-    assert result.verdict is Verdict.REJECTED
-    assert found(result, "executables").status is Status.FAIL
+    assert result.verdict is Verdict.INCOMPLETE
+    assert found(result, "executables").reason == "facts-not-shown"
     plain = release("dstack/nonce")
     result = appraised(world.quote, world, plain, name="dstack/nonce", waive=(), given=GIVEN)
     assert result.verdict is Verdict.VERIFIED
@@ -361,6 +363,25 @@ def test_layouts_are_computed_as_dstack_does(name: str, parts: dict[str, bytes],
     fields = layout(f"dstack/{name}").compute(parts)
     assert fields.data == expected
     assert len(expected) == 64
+
+
+def test_a_binding_of_ours_goes_before_the_layout() -> None:
+    """An application in dstack may speak our own purposes; then the layout has no part in it."""
+    world = guest(rows(), Binding.nonce(NONCE).digest or b"")
+    envelope = unwrap(served(world.quote, rows()), name="dstack", given={}, declared={"dstack/nonce"})
+    for binding, verdict in ((Binding.nonce(NONCE), Verdict.VERIFIED), (None, Verdict.INCOMPLETE)):
+        result = appraise(
+            envelope.evidence,
+            policy=policy("tdx", world.anchor, releases=(_nonce_release(),)),
+            endorsements=world.endorsements,
+            at=NOW,
+            binding=binding,
+            envelope=envelope,
+        )
+        assert result.verdict is verdict
+        assert result.foreign is not None
+        assert result.foreign.layout == ("" if binding else "dstack/nonce")
+        assert bool(result.foreign.unprotected) == (binding is None)
 
 
 # ── Certificates ──

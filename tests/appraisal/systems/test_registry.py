@@ -10,7 +10,7 @@ from nacre import platforms
 from nacre.appraisal import systems
 from nacre.appraisal.purposes import PURPOSES, Fields, Layout
 from nacre.appraisal.result import UNPROTECTED
-from nacre.appraisal.systems.base import Found, Opened, System
+from nacre.appraisal.systems.base import Opened, System
 from nacre.appraisal.systems.envelope import Envelope, recognise, unwrap
 from nacre.errors import ConfigurationError
 from nacre.platforms.base import Claims, Committed
@@ -193,7 +193,7 @@ def test_a_nonce_that_came_along_makes_nothing_fresh(monkeypatch: pytest.MonkeyP
 
 def test_systems_that_examine_nothing_find_nothing(acme: System) -> None:
     del acme
-    assert unwrap(b"ACMEdata", name="acme", given={}).found(_CLAIMS, 0) == Found()
+    assert unwrap(b"ACMEdata", name="acme", given={}).found(_CLAIMS, 0) is None
 
 
 def test_evidence_may_come_bare() -> None:

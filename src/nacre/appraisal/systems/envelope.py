@@ -35,10 +35,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         """The platform's evidence."""
         return self.opened.evidence
 
-    def found(self, claims: Claims, at: int) -> Found:
-        """Ask the system what it shows of evidence whose signatures held."""
+    def found(self, claims: Claims, at: int) -> Found | None:
+        """Ask the system what it shows of evidence whose signatures held; None if that came bare."""
         examine = self.opened.examine
-        return Found() if examine is None else examine(claims, at)
+        return None if examine is None else examine(claims, at)
 
 
 def unwrap(data: bytes, *, name: str, given: Mapping[str, bytes], declared: Collection[str] = ()) -> Envelope:
