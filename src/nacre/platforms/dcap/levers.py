@@ -8,7 +8,8 @@ made only where the policy asks, and a certificate that does not state what is a
 CA states neither instance nor configuration.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 
 from nacre.checks import Check, Value, failed, passed
 from nacre.errors import ConfigurationError
@@ -75,12 +76,18 @@ _LEVERS: tuple[tuple[str, str, Callable[[PckExtension], bytes | str | bool | Non
 )
 #: The checks of this module.
 PHYSICAL = tuple([check for check, _, _ in _LEVERS])
+_asked = attrgetter(*[line for _, line, _ in _LEVERS])
+_NOTHING = _asked(LeverPolicy())
 
 
-def judge_levers(pck: PckExtension, policy: LeverPolicy) -> Iterator[Check]:
+def judge_levers(pck: PckExtension, policy: LeverPolicy) -> Iterable[Check]:
     """Hold what Intel certified about a machine against what the policy asks of it."""
-    for check, line, read in _LEVERS:
-        asked: tuple[str, ...] | bool | None = getattr(policy, line)
+    lines = _asked(policy)
+    return () if lines == _NOTHING else _judge(pck, lines)
+
+
+def _judge(pck: PckExtension, lines: Iterable[tuple[str, ...] | bool | None]) -> Iterator[Check]:
+    for (check, line, read), asked in zip(_LEVERS, lines, strict=True):
         if asked is None or asked == ():
             continue
         stated = read(pck)
