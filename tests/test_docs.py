@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -19,9 +20,18 @@ from nacre.cli.group import root
 
 _ROOT = Path(__file__).parents[1]
 _VECTORS = _ROOT / "tests" / "vectors"
-_PAGES = [*sorted(_ROOT.glob("*.md")), *sorted((_ROOT / "docs").rglob("*.md"))]
+_DOCS = _ROOT / "docs"
+_PAGES = [*sorted(_ROOT.glob("*.md")), *sorted(_DOCS.rglob("*.md"))]
+_OTHERS = [
+    path
+    for folder in ("benchmarks", "examples", "tests")
+    for path in sorted((_ROOT / folder).rglob("*.md"))
+    if not {"node_modules", "rats"} & {*path.parts}  # other people's
+]
 _FENCE = re.compile(r"^```(\w*) ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+_LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+_CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+_NEEDED = ("xmlns", "role", "prefers-color-scheme: dark", "<title", "<desc")
 
 
 def _blocks(kind: str) -> list[object]:
@@ -34,8 +44,22 @@ def _blocks(kind: str) -> list[object]:
 
 
 def _anchors(page: Path) -> set[str]:
-    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    """Name the headings of a page as GitHub does: the second of one name is ``name-1``."""
+    outside = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found: list[str] = []
+    for title in re.findall(r"^#+ (.+)$", outside, re.MULTILINE):
+        shown = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", title)
+        name = re.sub(r"[^\w -]", "", shown.lower()).replace(" ", "-")
+        found.append(f"{name}-{found.count(name)}" if name in found else name)
+    return set(found)
+
+
+def _links(page: Path) -> Iterator[tuple[str, Path, str]]:
+    """Yield the links of a page to what is in this repository, images too: as written, where to, anchor."""
+    for link in _LINK.findall(_CODE.sub("`", page.read_text())):
+        target, _, anchor = link.partition("#")
+        if not re.match(r"(https|mailto):", target):
+            yield link, (page.parent / target).resolve() if target else page, anchor
 
 
 def test_generated_pages_match_the_code() -> None:
@@ -44,15 +68,34 @@ def test_generated_pages_match_the_code() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr + "\nrun make docs"
 
 
-@pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(_ROOT)))
+@pytest.mark.parametrize("page", [*_PAGES, *_OTHERS], ids=lambda page: str(page.relative_to(_ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in _LINK.findall(page.read_text()):
-        target, _, anchor = link.partition("#")
-        if target.startswith("https://"):
-            continue
-        path = (page.parent / target).resolve() if target else page
+    for link, path, anchor in _links(page):
         assert path.exists(), link
+        assert path.is_relative_to(_ROOT), link
         assert not anchor or anchor in _anchors(path), link
+
+
+def test_every_page_is_in_the_index() -> None:
+    """Who starts at docs/README.md finds everything."""
+    indexes = (_DOCS / "README.md", _DOCS / "decisions" / "README.md")
+    reached = {path for index in indexes for _, path, _ in _links(index)}
+    pages = {path for kind in ("*.md", "*.schema.json") for path in _DOCS.rglob(kind)}
+    assert pages - reached - {_DOCS / "README.md"} == set()
+
+
+@pytest.mark.parametrize("picture", sorted(_DOCS.rglob("*.svg")), ids=lambda path: path.name)
+def test_pictures_are_small_and_read_in_the_dark(picture: Path) -> None:
+    text = picture.read_text()
+    assert len(text) < 8 << 10
+    for needed in _NEEDED:
+        assert needed in text
+    colours = text[text.index("<style>") : text.index("</style>")]
+    light, dark = colours.split("@media (prefers-color-scheme: dark)")
+    coloured = re.compile(r"\.?([\w.]+)(?:, \.\w+)* \{[^}]*#[0-9a-f]{6}")
+    assert set(coloured.findall(light)) == set(coloured.findall(dark))
+    assert "#" not in re.sub(r"url\(#\w\)", "", text[text.index("</style>") :])
+    assert any(picture == path for page in _PAGES for _, path, _ in _links(page))
 
 
 @pytest.mark.parametrize(("text", "meaning"), _blocks("toml"))
