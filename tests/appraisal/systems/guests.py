@@ -139,6 +139,7 @@ def attestation(
     config: str = "{}",
     document: str = "",
     twice: bool = True,
+    certificates: Sequence[bytes] = (b"certificate",),
 ) -> bytes:
     """Write a container of version 0."""
     own = [event for event in log if event["imr"] == 3]
@@ -154,7 +155,7 @@ def attestation(
             for event in listed
         ]
     if variant == 3:
-        parts += [compact(1), string(b"certificate"), string(document)]
+        parts += [compact(len(certificates)), *map(string, certificates), string(document)]
     parts.append(compact(len(own)))
     parts += [
         string(str(event["event"])) + string(bytes.fromhex(str(event["event_payload"]))) for event in own

@@ -29,7 +29,7 @@ from tests.appraisal.systems.guests import (
     spki,
 )
 from tests.platforms.dcap.judging import found, policy
-from tests.platforms.dcap.pki import NOW, der, key, pem
+from tests.platforms.dcap.pki import NOW, World, der, key, pem
 
 from nacre.appraisal.appraise import appraise
 from nacre.appraisal.bindings import Binding
@@ -532,13 +532,26 @@ def test_a_document_that_is_no_configuration_proves_nothing(document: str) -> No
     assert (shown.checks[0].reason, shown.facts) == ("host-data-unreadable", {})
 
 
+def test_certificates_that_came_with_a_report_are_offered() -> None:
+    world = World()
+    documents = (certificate({}), world.der("root"), pem(world.der("tcb")), b"junk")
+    opened = SYSTEM.open(attestation(b"report", variant=3, certificates=documents), {})
+    assert opened.endorsements == {"ask": world.der("tcb"), "ark": world.der("root")}
+
+
 def test_on_nitro_no_register_holds_the_log() -> None:
     opened = SYSTEM.open(attestation(b"document", rows(), variant=2), {})
     assert opened.evidence == b"document"
     assert opened.examine is not None
     shown = opened.examine(_claims("nitro"), 0)
-    assert [check.reason for check in shown.checks] == ["log-unmeasured"]
+    assert [(check.status, check.reason) for check in shown.checks] == [
+        (Status.NOT_APPLICABLE, "log-unmeasured")
+    ]
     assert shown.facts == {}
+    # The registers say which image it is: the hash by which dstack itself calls it.
+    pcrs = {f"pcr{index}": bytes((index,)) * 48 for index in range(3)}
+    shown = opened.examine(_claims("nitro", **pcrs), 0)
+    assert shown.facts == {"os_image_hash": hashlib.sha256(b"".join(pcrs.values())).digest()}
 
 
 # ── Malformed envelopes ──

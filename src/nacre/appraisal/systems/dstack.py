@@ -21,7 +21,8 @@ What its layouts leave open:
   application asks the guest agent for evidence over any 64 bytes, so also over what another tag would give.
   Which layout an application uses is for whoever reads its code to say, in the release.
 * ``os_image_hash`` is what the key server answered at boot, measured by the guest; the quote's own registers,
-  not this value, show which image runs.
+  not this value, show which image runs. On Nitro, where the registers hold the whole image and no log, it is
+  the SHA-256 of PCR0, PCR1 and PCR2, and of the log nothing counts.
 """
 
 import binascii
@@ -36,7 +37,7 @@ from nacre.appraisal.systems.base import Examine, Fact, Found, Opened, System
 from nacre.appraisal.systems.dstack_attestation import Attestation
 from nacre.appraisal.systems.encodings import unhex
 from nacre.appraisal.systems.parts import FIELD, sized, spki, wrong
-from nacre.checks import Check, failed, passed, skipped
+from nacre.checks import Check, Status, failed, passed, skipped
 from nacre.errors import MalformedEvidence
 from nacre.platforms.base import Claims
 from nacre.trust import json
@@ -192,9 +193,24 @@ def _of_certificate(carrier: certificate.Carrier, compose: bytes | None) -> Open
 def _of(attestation: Attestation, compose: bytes | None) -> Opened:
     return Opened(
         evidence=attestation.evidence,
+        endorsements=_offered(attestation.certificates),
         examine=_examiner(attestation, compose),
         required=("dstack.event-log", *(("dstack.compose",) if compose is not None else ())),
     )
+
+
+def _offered(certificates: tuple[bytes, ...]) -> Mapping[str, bytes]:
+    """Sort AMD's certificates that came with a report by their names; what is none is left out."""
+    found = {}
+    for one in certificates:
+        try:
+            made = certificate.read(one).certificate
+        except MalformedEvidence:
+            continue
+        kind = made.common_name.partition("-")[2]
+        role = "vek" if kind in ("VCEK", "VLEK") else "ark" if made.issuer == made.subject else "ask"
+        found[role] = made.der
+    return found
 
 
 # ── What the log says ──
@@ -212,12 +228,20 @@ def _examiner(attestation: Attestation, compose: bytes | None) -> Examine:
             check, facts = _of_document(attestation.document, claims.registers.get("host_data", b""))
             checks = (check,)
         else:
-            checks, facts = (skipped("dstack.event-log", "log-unmeasured", actual=claims.platform),), {}
+            checks, facts = _of_registers(claims)
         if compose is not None:
             checks = (*checks, _is_composed(compose, facts.get("compose_hash")))
         return Found(checks, facts)
 
     return examine
+
+
+def _of_registers(claims: Claims) -> tuple[tuple[Check, ...], dict[str, bytes]]:
+    """Say of a platform whose registers hold the whole image, and no log, which image that is."""
+    unmeasured = {"actual": claims.platform}
+    check = Check("dstack.event-log", Status.NOT_APPLICABLE, "log-unmeasured", unmeasured)
+    image = [claims.registers.get(f"pcr{index}", b"") for index in range(3)]
+    return (check,), {"os_image_hash": hashlib.sha256(b"".join(image)).digest()} if all(image) else {}
 
 
 def _facts(measured: Mapping[str, bytes]) -> dict[str, bytes]:
