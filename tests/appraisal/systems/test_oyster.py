@@ -124,18 +124,11 @@ def test_user_data_that_nothing_measured_is_no_fact() -> None:
 
 def test_measured_params_are_accepted() -> None:
     facts = f'[oyster]\ninit_params = ["{_DIGEST.hex()}"]'
-    for document in (
-        _list(*_PARAMS),
-        base64.b64encode(_list(*_PARAMS)),
-        base64.b64encode(_list(*_PARAMS)) + b"\n",
-    ):
-        result = ask_nitro(
-            _document(),
-            system="oyster",
-            given={"key": _KEY, "init-params": document},
-            layout="oyster/key",
-            facts=facts,
-        )
+    listed = _list(*_PARAMS)
+    by_hand = json.dumps({"params": _PARAMS}).encode()
+    for document in (listed, base64.b64encode(listed), base64.b64encode(listed) + b"\n", by_hand):
+        given = {"key": _KEY, "init-params": document}
+        result = ask_nitro(_document(), system="oyster", given=given, layout="oyster/key", facts=facts)
         assert result.verdict is Verdict.VERIFIED
         assert outcome(result, "oyster.init-params") == ("pass", "")
 

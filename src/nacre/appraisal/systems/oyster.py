@@ -95,10 +95,10 @@ class _Param(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The list as ``oyster-cvm`` writes it; ``digest`` is base64."""
+    """The list as ``oyster-cvm`` writes it; ``digest`` is base64, and left out if people wrote it."""
 
-    digest: str
     params: tuple[_Param, ...]
+    digest: str | None = None
 
 
 class _InitParams(NamedTuple):
@@ -117,7 +117,7 @@ def _read(document: bytes) -> _InitParams:
     try:
         text = document if document.lstrip()[:1] == b"{" else encodings.unbase64(_line(document), what=_WHAT)
         listed = json.decode(text, _Listed, what=_WHAT, limit=_MAX_JSON)
-        stated = encodings.unbase64(listed.digest, what=_WHAT)
+        stated = None if listed.digest is None else encodings.unbase64(listed.digest, what=_WHAT)
         hashes = [_hashed(param) for param in listed.params if param.should_attest]
     except MalformedEvidence as error:
         raise _refused(expected="the JSON that oyster-cvm writes, or its base64", actual=str(error)) from None
@@ -128,8 +128,11 @@ def _read(document: bytes) -> _InitParams:
         if paths.count(path) > 1:
             raise _refused(expected="every path once", actual=f"{path} twice")
     digest = hashlib.sha256(b"".join(hashes)).digest()
-    if stated != digest:
-        raise _refused(expected=f"the digest of its own params, {digest.hex()}", actual=stated.hex())
+    if stated not in (None, digest):
+        raise _refused(
+            expected=f"the digest of its own params, {digest.hex()}",
+            actual=stated.hex() if stated else "none",
+        )
     return _InitParams(digest, tuple(param.path for param in listed.params if not param.should_attest))
 
 
