@@ -98,6 +98,19 @@ def test_pictures_are_small_and_read_in_the_dark(picture: Path) -> None:
     assert any(picture == path for page in _PAGES for _, path, _ in _links(page))
 
 
+@pytest.mark.parametrize(
+    "page", [*sorted((_DOCS / "limitations").glob("*.md")), _DOCS / "concepts" / "appraisal.md"]
+)
+def test_lines_of_a_policy_are_called_as_they_are(page: Path) -> None:
+    known = {"user_data"} | set(Policy.__struct_fields__)  # AWS's own name for its field
+    for name in platforms.builtin_names():
+        platform = platforms.get(name)
+        known |= {*platform.policy.__struct_fields__, *(register.name for register in platform.registers)}
+    named = re.findall(r"`([a-z]+(?:_[a-z0-9]+)+)(?: = [^`]+)?`", page.read_text())
+    assert set(named) - known <= {"unsafe_"}
+    assert named
+
+
 @pytest.mark.parametrize(("text", "meaning"), _blocks("toml"))
 def test_documents_can_be_used(text: str, meaning: str, tmp_path: Path) -> None:
     if meaning == "release":
