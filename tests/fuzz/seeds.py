@@ -11,6 +11,8 @@ from tests.fuzz.targets import COLLATERAL, VECTORS, Target, genuine, leaf
 
 from nacre import platforms
 from nacre.appraisal.identity import IdentityDocument
+from nacre.appraisal.reference.convert import write_as
+from nacre.appraisal.release import Release
 from nacre.endorsers import bundle
 from nacre.errors import MalformedEvidence, NacreError
 from nacre.platforms.base import Endorsements, Evidence
@@ -29,6 +31,7 @@ _FROM_COLLATERAL = {
     "pem": ("pck_crl_issuer_chain", "tcb_info_issuer_chain"),
 }
 _FROM_CERTIFICATES = ("x509", "der", "key", "pck-extension")
+_WRITTEN = ("policy", "release", "bundle", "identity-document", "time", "manifest", "reference", "wrapped")
 _HASH = "ab" * 48
 _EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "verify"
 
@@ -48,7 +51,7 @@ def _seeds(name: str) -> Iterator[bytes]:
             yield from _roles(quotes, role)
     elif name in _FROM_CERTIFICATES:
         yield from _of_certificates(name, _certificates(quotes, documents))
-    elif name in ("policy", "release", "bundle", "identity-document", "time"):
+    elif name in _WRITTEN:
         yield from _written(name)
     elif name == "envelope":
         yield from _envelopes()
@@ -132,6 +135,20 @@ def _envelopes() -> Iterator[bytes]:
     yield from (guests.served(world.quote, log), container, guests.certificate(extension))
 
 
+def _reference_values(name: str) -> Iterator[bytes]:
+    rats = VECTORS / "rats"
+    if name == "wrapped":
+        yield from (b"\1" + path.read_bytes() for path in sorted((rats / "cmw").rglob("*.json")))
+        yield from (b"\2" + path.read_bytes() for path in sorted((rats / "coserv").rglob("*.cbor")))
+        return
+    registers = "".join(f'{key} = "{_HASH}"\n' for key in ("mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3"))
+    release = Release.parse(f'id = "a"\n[[tdx]]\n{registers}')
+    forms = ("corim",) if name == "manifest" else ("rvps", "in-toto")
+    yield from (write_as(release, form)[0] for form in forms)
+    pattern = "*.cbor" if name == "manifest" else "co*.json"
+    yield from (path.read_bytes() for path in sorted((rats / "corim").rglob(pattern)))
+
+
 def _written(name: str) -> Iterator[bytes]:
     match name:
         case "time":
@@ -144,6 +161,8 @@ def _written(name: str) -> Iterator[bytes]:
             yield f'[[release]]\nid = "a"\n[[release.tdx]]\n{registers}'.encode()
             yield f'id = "a"\n[[tdx]]\n{registers}'.encode()
             yield b'accept = "WARNING"\nmax_age = "5m"\nplatforms = ["sgx"]\n[sgx]\nfmspcs = ["00906ed50000"]'
+        case "manifest" | "reference" | "wrapped":
+            yield from _reference_values(name)
         case "bundle":
             for platform in ("sgx", "tdx"):
                 yield bundle.pack(Endorsements(genuine(platform).collateral), platform, 1_700_000_000)

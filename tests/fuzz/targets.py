@@ -21,6 +21,7 @@ from nacre.appraisal.appraise import appraise
 from nacre.appraisal.bindings import Binding
 from nacre.appraisal.identity import IdentityDocument
 from nacre.appraisal.policy import Policy
+from nacre.appraisal.reference import cmw, convert, coserv, showing
 from nacre.appraisal.release import Release
 from nacre.appraisal.report import to_json
 from nacre.appraisal.systems import envelope as envelopes
@@ -383,6 +384,40 @@ _TOML_WORDS = (
     *(b'"any"', b"1979-05-27", b"'''", b"inf", b"[tdx]\n", b"accept_tcb_status = ["),
 )
 
+_MANIFEST_WORDS = (
+    b"\xd9\x01\xf5",
+    b"\xd9\x01\xfa",
+    b"\xd9\x02\x30",
+    b"\xd9\x02\x33",
+    b"\xd2\x84",
+    b"\x0e\xa1",
+)
+_REFERENCE_WORDS = (
+    b'"tag-identity":',
+    b'"corim-id":',
+    b'"integrity-registers":',
+    b'"predicateType":',
+    b'"payloadType":',
+    b'"mr_td":',
+)
+
+
+def _reference(data: bytes) -> None:
+    """What is a release comes back from every form that can say all of it."""
+    given = convert.Given(at=1_700_000_000, id="x")
+    with suppress(NacreError):
+        release = convert.read([data], given, file=_WHAT).release
+        for form in ("toml", "corim", "in-toto"):
+            document, _ = convert.write_as(release, form)
+            assert convert.read([document], given).release == release
+    assert not showing.show(data, file=_WHAT).verified
+
+
+def _wrapped(data: bytes) -> None:
+    """The first byte chooses the reader."""
+    {0: cmw.loads, 1: cmw.parse, 2: coserv.loads}[(data[0] if data else 0) % 3](data[1:])
+
+
 TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
@@ -409,6 +444,9 @@ TARGETS: Mapping[str, Target] = {
         Target("release", _release, "toml", _TOML_WORDS),
         Target("envelope", _envelope, "json", (*_ENVELOPE_WORDS, *_DER_WORDS)),
         Target("bundle", _bundle, "json", (b'"documents":', b'"format":', b'"nacre-endorsements/v1"')),
+        Target("manifest", _reference, "cbor", _MANIFEST_WORDS),
+        Target("reference", _reference, "json", _REFERENCE_WORDS),
+        Target("wrapped", _wrapped, "cbor", _MANIFEST_WORDS),
         Target("identity-document", _identity_document, "cbor"),
     )
 }

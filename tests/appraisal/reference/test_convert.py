@@ -77,6 +77,13 @@ def test_what_is_nothing_known(document: bytes, given: Callable[..., Given]) -> 
         read([document], given(id="x"))
 
 
+def test_a_payload_beside_what_has_none(worm: Release, given: Callable[..., Given]) -> None:
+    for form in FORMS:
+        with pytest.raises(ConfigurationError) as refused:
+            read([write_as(_SGX if form == "rvps" else worm, form)[0]], given(preimage=b"x"))
+        assert refused.value.code == "reference-payload"
+
+
 def test_the_name_can_be_given(worm: Release, given: Callable[..., Given]) -> None:
     assert read([manifest.write(worm)], given(id="other")).release.id == "other"
 

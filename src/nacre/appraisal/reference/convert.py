@@ -109,6 +109,8 @@ def read(documents: Sequence[bytes], given: Given, *, file: str = "(bytes)") -> 
 
 def _source(documents: Sequence[bytes], given: Given, gathered: Gathered, file: str) -> _Source:
     first = documents[0]
+    if given.preimage is not None and not first.startswith(_SIGNED):
+        raise ConfigurationError("reference-payload", what=file)
     if first.lstrip()[:1] in (b"{", b"["):
         values = [json.loads(document, what=file, limit=MAX_CORIM) for document in documents]
         return _json(values, given, gathered)
