@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.trust.tokens import ED, P256, P384, Private, b64url, jwk, jwks, jws, sign
 
 from nacre.appraisal import ear_read, opinions
-from nacre.appraisal.ear import signed_ear, signed_ear_cwt
+from nacre.appraisal.ear import EarSigner, signed_ear
 from nacre.appraisal.ear_names import DRAFT_03, PROFILES, claims_from_cbor, to_cbor, to_dotted, undotted
 from nacre.appraisal.opinions import Expected, Opinion, Stance
 from nacre.appraisal.result import Result
@@ -60,6 +60,11 @@ DOTTED: Claims = {
     "ear.verifier-id": {"developer": "d", "build": "b"},
     "submods": {"cpu": {"ear.status": "none", "ear.appraisal-policy-id": "p1"}},
 }
+
+
+def signed_ear_cwt(result: Result, *, key: Any, **options: Any) -> bytes:  # noqa: ANN401
+    who = {name: options.pop(name) for name in ("developer", "build", "key_id") if name in options}
+    return EarSigner(key, **who).cwt(result, **options)
 
 
 def _verify(token: bytes, key: Private, **changed: Any) -> Opinion:  # noqa: ANN401

@@ -8,7 +8,8 @@ was required and not checked is said to be unknown, not left out.
 Source: draft-ietf-rats-ar4si, 2.3.
 """
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -16,7 +17,7 @@ import msgspec
 from nacre import reasons
 from nacre.appraisal.result import Result
 from nacre.appraisal.verdict import Verdict
-from nacre.checks import Check, Status
+from nacre.checks import Status
 from nacre.trust.anchors import Origin
 
 __all__ = ["CLAIMS", "Tier", "TrustVector", "status", "tier", "trust_vector"]
@@ -80,6 +81,18 @@ _BEST: Mapping[Verdict, Tier] = {
 }
 
 
+def _tier(value: int) -> Tier:
+    if -1 <= value <= 1:
+        return "none"
+    size = value if value > 0 else ~value
+    if size < _KNOWN_FLAWS:
+        return "affirming"
+    return "warning" if size < _CONTRAINDICATED else "contraindicated"
+
+
+_TIERS: Mapping[int, Tier] = {value: _tier(value) for value in range(-128, 128)}
+
+
 class TrustVector(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
     """An AR4SI trustworthiness vector; a claim that is None is not made."""
 
@@ -94,7 +107,7 @@ class TrustVector(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
 
     def values(self) -> tuple[int, ...]:
         """Return the values of the claims that are made."""
-        return tuple(value for value in msgspec.structs.astuple(self) if value is not None)
+        return tuple([value for value in msgspec.structs.astuple(self) if value is not None])
 
 
 def trust_vector(result: Result) -> TrustVector:
@@ -104,17 +117,12 @@ def trust_vector(result: Result) -> TrustVector:
 
 def tier(value: int) -> Tier:
     """Return the tier of a claim's value, -128 to 127."""
-    if -1 <= value <= 1:
-        return "none"
-    size = value if value > 0 else ~value
-    if size < _KNOWN_FLAWS:
-        return "affirming"
-    return "warning" if size < _CONTRAINDICATED else "contraindicated"
+    return _TIERS[value]
 
 
 def status(result: Result, vector: TrustVector) -> Tier:
     """Return the worst of the verdict, the origin and every claim."""
-    tiers = [_BEST[result.verdict], *map(tier, vector.values())]
+    tiers = [_BEST[result.verdict], *{_TIERS[value] for value in vector.values()}]
     if result.origin is not Origin.GENUINE:
         tiers.append("warning")
     return max(tiers, key=_BADNESS.__getitem__)
@@ -133,8 +141,9 @@ def _claims(result: Result) -> Mapping[str, int]:
     complete = result.verdict in (Verdict.VERIFIED, Verdict.WARNING)
     worst: dict[str, int] = {}
     for check in result.checks:
-        for claim, value in _said(check, complete=complete):
-            _worsen(worst, claim, value)
+        for claim, value in _said(check.id, check.status, check.reason, complete):
+            if worst.get(claim) != value:
+                _worsen(worst, claim, value)
     if claims.debug:
         _worsen(worst, "configuration", _CONTRAINDICATED)
         _worsen(worst, "runtime-opaque", _CONTRAINDICATED)
@@ -145,17 +154,16 @@ def _claims(result: Result) -> Mapping[str, int]:
     return worst
 
 
-def _said(check: Check, *, complete: bool) -> Iterator[tuple[str, int]]:
-    """Yield the claims that a check informs, and with which value."""
-    outcome = check.status
+@functools.lru_cache(maxsize=1024)
+def _said(check: str, outcome: Status, reason: str, complete: bool) -> tuple[tuple[str, int], ...]:  # noqa: FBT001
+    """Return the claims that a check informs, and with which value; servers ask for the same few all day."""
     if outcome is Status.NOT_APPLICABLE or (complete and outcome is Status.SKIPPED):
-        return
-    claim = reasons.check_text(check.id).claim
-    value = _BY_REASON.get(check.reason) or _BY_CLAIM.get((claim, outcome)) or _BY_STATUS[outcome]
-    yield claim if claim in CLAIMS else "configuration", value
-    if outcome is Status.SKIPPED:
-        # The claim itself becomes "unknown", which is no tier; this makes the whole a warning.
-        yield "configuration", _ELEMENTS_UNAVAILABLE
+        return ()
+    claim = reasons.check_text(check).claim
+    value = _BY_REASON.get(reason) or _BY_CLAIM.get((claim, outcome)) or _BY_STATUS[outcome]
+    said = (claim if claim in CLAIMS else "configuration", value)
+    # A claim that is skipped becomes "unknown", which is no tier; this makes the whole a warning.
+    return (said, ("configuration", _ELEMENTS_UNAVAILABLE)) if outcome is Status.SKIPPED else (said,)
 
 
 def _worsen(worst: dict[str, int], claim: str, value: int) -> None:

@@ -28,11 +28,11 @@ __all__ = [
     "PROFILE",
     "Appraisal",
     "Ear",
+    "EarSigner",
     "NacreResult",
     "Verifier",
     "ear",
     "signed_ear",
-    "signed_ear_cwt",
 ]
 
 PROFILE: Final = "tag:ietf.org,2026:rats/ear#03"
@@ -163,6 +163,105 @@ def ear(
     )
 
 
+class EarSigner:
+    """A key and whose it is: what stays the same from result to result, for servers that sign many.
+
+    Signatures are deterministic.
+    """
+
+    __slots__ = ("_algorithm", "_build", "_developer", "_head", "_key_id", "_sign")
+
+    def __init__(self, key: "SigningKey", *, developer: str, build: str, key_id: str = "") -> None:
+        """Bind a key.
+
+        Args:
+            key: ECDSA P-256 (ES256) or P-384 (ES384), or Ed25519 (EdDSA).
+            developer: Who made this verifier.
+            build: Which build of it.
+            key_id: What headers call the key; verifiers pin keys, they never take one from the header.
+
+        Raises:
+            ConfigurationError: ``ear-key`` for any other key.
+        """
+        self._algorithm, self._sign = _signer(key)
+        self._developer, self._build, self._key_id = developer, build, key_id
+        header = {"alg": self._algorithm, "typ": "eat+jwt"} | ({"kid": key_id} if key_id else {})
+        self._head = _base64url(msgspec.json.encode(header))
+
+    def jwt(
+        self,
+        result: Result,
+        *,
+        issued_at: int,
+        lifetime: int,
+        nonce: bytes | None = None,
+        carry_evidence: bool = False,
+        profile: str = PROFILE,
+    ) -> str:
+        """Sign a Result: a JWT in compact form.
+
+        Args:
+            result: The Result.
+            issued_at: As for :func:`ear`.
+            lifetime: Seconds until it ends.
+            nonce: The nonce of whoever asks for it, 8 to 64 bytes.
+            carry_evidence: Whether the evidence goes along, so that the reader can appraise it again.
+            profile: The profile to write, one of :data:`nacre.appraisal.ear_names.PROFILES`.
+
+        Raises:
+            ConfigurationError: As :func:`ear`; ``ear-profile-unknown``.
+        """
+        claims = self._claims(result, issued_at, lifetime, nonce, carry_evidence=carry_evidence)
+        written = claims if profile == PROFILE else _older(claims, profile)
+        message = f"{self._head}.{_base64url(msgspec.json.encode(written))}"
+        return f"{message}.{_base64url(self._sign(message.encode()))}"
+
+    def cwt(
+        self,
+        result: Result,
+        *,
+        issued_at: int,
+        lifetime: int,
+        nonce: bytes | None = None,
+        carry_evidence: bool = False,
+    ) -> bytes:
+        """Sign a Result as an EAR of draft -03: a CWT, COSE_Sign1 with tag 18.
+
+        Args:
+            result: The Result.
+            issued_at: As for :func:`ear`.
+            lifetime: Seconds until it ends.
+            nonce: The nonce of whoever asks for it, 8 to 64 bytes.
+            carry_evidence: Whether the evidence goes along, so that the reader can appraise it again.
+
+        Raises:
+            ConfigurationError: As :func:`ear`.
+        """
+        from nacre.appraisal.ear_names import to_cbor  # noqa: PLC0415 (only for CWTs)
+        from nacre.trust import cbor  # noqa: PLC0415
+
+        header: dict[int, object] = {_COSE_ALGORITHM: _COSE_NUMBERS[self._algorithm]}
+        if self._key_id:
+            header[_COSE_KEY_ID] = self._key_id.encode()
+        claims = self._claims(result, issued_at, lifetime, nonce, carry_evidence=carry_evidence)
+        protected, payload = cbor.dumps(header), cbor.dumps(to_cbor(msgspec.to_builtins(claims)))
+        signature = self._sign(cbor.dumps(["Signature1", protected, b"", payload]))
+        return _TAG_18 + cbor.dumps([protected, {}, payload, signature])
+
+    def _claims(
+        self, result: Result, issued_at: int, lifetime: int, nonce: bytes | None, *, carry_evidence: bool
+    ) -> Ear:
+        return ear(
+            result,
+            issued_at=issued_at,
+            developer=self._developer,
+            build=self._build,
+            lifetime=lifetime,
+            nonce=nonce,
+            carry_evidence=carry_evidence,
+        )
+
+
 def signed_ear(
     result: Result,
     *,
@@ -176,7 +275,7 @@ def signed_ear(
     carry_evidence: bool = False,
     profile: str = PROFILE,
 ) -> str:
-    """Sign a Result as an EAR: a JWT in compact form.
+    """Sign a Result as an EAR: a JWT in compact form. For many results use :class:`EarSigner`.
 
     Args:
         result: The Result.
@@ -193,67 +292,14 @@ def signed_ear(
     Raises:
         ConfigurationError: As :func:`ear`; ``ear-key`` for any other key, ``ear-profile-unknown``.
     """
-    algorithm, sign = _signer(key)
-    header = {"alg": algorithm, "typ": "eat+jwt"} | ({"kid": key_id} if key_id else {})
-    claims = ear(
+    return EarSigner(key, developer=developer, build=build, key_id=key_id).jwt(
         result,
         issued_at=issued_at,
-        developer=developer,
-        build=build,
         lifetime=lifetime,
         nonce=nonce,
         carry_evidence=carry_evidence,
+        profile=profile,
     )
-    written = claims if profile == PROFILE else _older(claims, profile)
-    message = f"{_base64url(msgspec.json.encode(header))}.{_base64url(msgspec.json.encode(written))}"
-    return f"{message}.{_base64url(sign(message.encode()))}"
-
-
-def signed_ear_cwt(
-    result: Result,
-    *,
-    key: "SigningKey",
-    issued_at: int,
-    developer: str,
-    build: str,
-    lifetime: int,
-    key_id: str = "",
-    nonce: bytes | None = None,
-    carry_evidence: bool = False,
-) -> bytes:
-    """Sign a Result as an EAR of draft -03: a CWT, COSE_Sign1 with tag 18.
-
-    Args:
-        result: The Result.
-        key: As for :func:`signed_ear`.
-        issued_at: As for :func:`ear`.
-        developer: Who made this verifier.
-        build: Which build of it.
-        lifetime: Seconds until it ends.
-        key_id: What the protected header calls the key.
-        nonce: The nonce of whoever asks for it, 8 to 64 bytes.
-        carry_evidence: Whether the evidence goes along, so that the reader can appraise it again.
-
-    Raises:
-        ConfigurationError: As :func:`signed_ear`.
-    """
-    from nacre.appraisal.ear_names import to_cbor  # noqa: PLC0415 (only for CWTs)
-    from nacre.trust import cbor  # noqa: PLC0415
-
-    algorithm, sign = _signer(key)
-    header = {_COSE_ALGORITHM: _COSE_NUMBERS[algorithm]} | ({_COSE_KEY_ID: key_id.encode()} if key_id else {})
-    claims = ear(
-        result,
-        issued_at=issued_at,
-        developer=developer,
-        build=build,
-        lifetime=lifetime,
-        nonce=nonce,
-        carry_evidence=carry_evidence,
-    )
-    protected, payload = cbor.dumps(header), cbor.dumps(to_cbor(msgspec.to_builtins(claims)))
-    signature = sign(cbor.dumps(["Signature1", protected, b"", payload]))
-    return _TAG_18 + cbor.dumps([protected, {}, payload, signature])
 
 
 def _older(claims: Ear, profile: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from nacre.appraisal.ear import PROFILE, signed_ear, signed_ear_cwt
+from nacre.appraisal.ear import PROFILE, EarSigner
 from nacre.appraisal.result import Result
 from nacre.cli import inputs, terminal
 from nacre.cli.about import package_version
@@ -53,20 +53,8 @@ def write_ear(result: Result, key_file: str, *, profile: str | None, as_cwt: boo
         raise ConfigurationError("ear-profile-unknown", actual=profile, expected=tuple(EAR_PROFILES))
     if as_cwt and sys.stdout.isatty():
         raise ConfigurationError("ear-cwt-terminal")
-    key, build = private_key(key_file), package_version("nacre")
+    signer = EarSigner(private_key(key_file), developer="nacre", build=package_version("nacre"))
     if as_cwt:
-        token = signed_ear_cwt(
-            result, key=key, issued_at=result.at, developer="nacre", build=build, lifetime=_EAR_LIFETIME
-        )
-        terminal.binary(token)
-        return
-    text = signed_ear(
-        result,
-        key=key,
-        issued_at=result.at,
-        developer="nacre",
-        build=build,
-        lifetime=_EAR_LIFETIME,
-        profile=tag,
-    )
-    terminal.out([text])
+        terminal.binary(signer.cwt(result, issued_at=result.at, lifetime=_EAR_LIFETIME))
+    else:
+        terminal.out([signer.jwt(result, issued_at=result.at, lifetime=_EAR_LIFETIME, profile=tag)])
