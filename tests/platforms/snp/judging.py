@@ -6,6 +6,11 @@ from collections.abc import Sequence
 import pytest
 from tests.platforms.snp.pki import NOW, World
 
+from nacre.appraisal.appraise import appraise
+from nacre.appraisal.bindings import Binding
+from nacre.appraisal.policy import Policy
+from nacre.appraisal.release import Release
+from nacre.appraisal.result import Result
 from nacre.checks import Check, Status
 from nacre.errors import VerificationError
 from nacre.platforms.base import Endorsements
@@ -73,3 +78,47 @@ def outcome(world: World, check: str, policy: SnpPolicy | None = None) -> tuple[
     """Return status and reason of one check of the judgement."""
     found = judged(world, policy)[check]
     return found.status, found.reason
+
+
+BINDING = Binding.nonce(bytes(range(32)))
+_RELEASE = f"""
+id = "release"
+[[snp]]
+measurement = "{(b"M" * 48).hex()}"
+host_data = "any"
+"""
+_RELEASES = (Release.parse(_RELEASE),)
+
+
+def appraised(
+    world: World,
+    *,
+    evidence: bytes | None = None,
+    endorsements: Endorsements | None = None,
+    anchors: Sequence[Anchor] | None = None,
+    binding: Binding | None = BINDING,
+    releases: tuple[Release, ...] = _RELEASES,
+    section: SnpPolicy | None = None,
+    waive: tuple[str, ...] = (),
+    at: int = NOW,
+    memo: Memo | None = None,
+) -> Result:
+    """Appraise a world, with the strictest policy unless a test gives something up; all has to have words."""
+    result = appraise(
+        world.evidence() if evidence is None else evidence,
+        policy=Policy(
+            id="test",
+            unsafe_waive=waive,
+            releases=releases,
+            platforms=("snp",),
+            sections={"snp": section or SnpPolicy()},
+            anchored={"snp": (world.anchor,) if anchors is None else tuple(anchors)},
+        ),
+        endorsements=world.endorsements if endorsements is None else endorsements,
+        at=at,
+        binding=binding,
+        signatures=Signatures(memo),
+    )
+    for check in result.checks:
+        assert "{" not in explain(check)
+    return result

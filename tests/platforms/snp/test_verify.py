@@ -499,6 +499,7 @@ def test_a_vlek_names_no_chip() -> None:
         ({"ark": {"begins": b"260601120001Z"}}, "not-yet-valid", "ARK-Genoa"),
         ({"crl": {"ends": b"260601115959Z"}}, "expired", "revocation list"),
         ({"crl": {"begins": b"260601120001Z"}}, "not-yet-valid", "revocation list"),
+        ({"vek": {"ends": b"260601115959Z"}, "revoked": None}, "expired", "SEV-VCEK"),
     ],
 )
 def test_dates(changes: dict[str, object], reason: str, what: str) -> None:

@@ -8,7 +8,7 @@ Not proven here:
     Reports of version 4: no such report is public, so the tests make their own under a root of theirs.
 """
 
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -224,8 +224,8 @@ def unpack_report(data: bytes) -> Report:
     return Report(*LAYOUT.packed.unpack(data))
 
 
-def _refuse_reserved(data: bytes, version: int) -> None:
-    for name, at, size in _ZERO_FIELDS[version]:
-        field = data[at : at + size]
-        if any(field):
-            raise MalformedEvidence("snp-reserved", name=name, actual=field[:32], offset=at)
+def _refuse_reserved(data: bytes, version: int) -> NoReturn:
+    name, at, size = next(
+        field for field in _ZERO_FIELDS[version] if any(data[field[1] : field[1] + field[2]])
+    )
+    raise MalformedEvidence("snp-reserved", name=name, actual=data[at : at + size][:32], offset=at)

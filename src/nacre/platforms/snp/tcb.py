@@ -8,7 +8,7 @@ A report states four: what runs (CURRENT), what the firmware was committed to an
 
 from collections.abc import Iterator, Sequence
 
-from nacre.checks import Check, Later, Status, Value, failed, passed
+from nacre.checks import Check, Later, Status, failed, passed
 from nacre.platforms.snp.claims import SnpClaims
 from nacre.platforms.snp.floors import TABLE_DATE, Shortfall, kind_of_chip, shortfalls
 from nacre.platforms.snp.policy import SnpPolicy, TcbMinimum
@@ -98,7 +98,12 @@ def _firmware(report: Report, product: Product, policy: SnpPolicy) -> Check:
     committed = (report.committed_major, report.committed_minor, report.committed_build)
     provisional = report.committed_tcb != current or committed != runs
     if provisional and not policy.allow_provisional_firmware:
-        return failed("snp.firmware", "snp-provisional", actual=_dotted(runs), expected=_dotted(committed))
+        return failed(
+            "snp.firmware",
+            "snp-provisional",
+            actual=f"{_dotted(runs)}, TCB {current.hex()}",
+            expected=f"{_dotted(committed)}, TCB {report.committed_tcb.hex()}",
+        )
     if committed < policy.min_firmware:
         return failed(
             "snp.firmware",
@@ -113,5 +118,5 @@ def _above(product: Product, tcb: bytes, other: bytes) -> bool:
     return any(tcb[place] > other[place] for place in product.places if place is not None)
 
 
-def _dotted(version: tuple[int, ...]) -> Value:
+def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
