@@ -16,9 +16,10 @@ from nacre.appraisal.policy import Policy
 from nacre.platforms.dcap.evidence import Quote
 from nacre.platforms.dcap.layout import TdReport
 from nacre.platforms.nitro.evidence import NitroEvidence
+from nacre.platforms.snp.evidence import SnpEvidence
 from nacre.testing.cases import load
 
-__all__ = ["DCAP", "NITRO", "ROOT", "Recorded", "dcap", "nitro"]
+__all__ = ["DCAP", "NITRO", "ROOT", "SNP", "Recorded", "dcap", "nitro", "snp"]
 
 ROOT = Path(__file__).parent.parent
 _VECTORS = ROOT / "tests" / "vectors"
@@ -30,6 +31,7 @@ DCAP: Mapping[str, str] = {
     "TDX v5": "tdx/google-v5-90c06f000000-e18-uptodate-cf77a6",
 }
 NITRO = "nitro/dstack-prod-2025-12-indefinite"
+SNP = _VECTORS / "snp" / "openpcc-genoa-v3-a9e919-crl"
 
 _HEAD = """
 [[release]]
@@ -41,6 +43,11 @@ _SGX_LINES = """
 [sgx]
 accept_tcb_status = ["UpToDate", "SWHardeningNeeded"]
 accept_advisories = ["INTEL-SA-00615"]
+"""
+# What a machine of 2025 has to be forgiven by a table of later bulletins.
+_SNP_LINES = """
+[snp]
+accept_advisories = ["any"]
 """
 
 
@@ -100,6 +107,22 @@ def nitro() -> Recorded:
         case.at,
         _policy("nitro", registers, "", head='max_age = "5m"\n'),
         Binding.raw(user_data=document.user_data),
+    )
+
+
+def snp() -> Recorded:
+    """Load the recorded report."""
+    case = load(SNP)
+    evidence = platforms.get("snp").parse(case.evidence)
+    assert isinstance(evidence, SnpEvidence)
+    report = evidence.report
+    registers = {"measurement": report.measurement, "host_data": report.host_data}
+    return Recorded(
+        case.evidence,
+        {role: case.collateral[role] for role in ("vek", "ask", "crl")},
+        case.at,
+        _policy("snp", registers, _SNP_LINES),
+        Binding.raw(report_data=report.report_data, contains_nonce=True),
     )
 
 

@@ -25,6 +25,8 @@ _OPENSSL, _AWSLC = ("--engine", "OpenSSL"), ("--engine", "AWS-LC")
 _SECTIONS = {
     "dcap": [["benchmarks.dcap", *_OPENSSL], ["benchmarks.dcap", *_AWSLC]],
     "nitro": [["benchmarks.nitro", *_OPENSSL], ["benchmarks.nitro", *_AWSLC]],
+    "snp": [["benchmarks.snp", *_OPENSSL], ["benchmarks.snp", *_AWSLC]],
+    "results": [["benchmarks.results", *_OPENSSL]],
     "startup": [["benchmarks.startup"]],
     "memory": [["benchmarks.memory", *_OPENSSL]],
 }
