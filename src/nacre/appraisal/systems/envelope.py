@@ -9,7 +9,7 @@ from nacre.appraisal import systems
 from nacre.appraisal.bindings import Binding
 from nacre.appraisal.purposes import Layout
 from nacre.appraisal.systems.base import Found, Opened, System
-from nacre.errors import ConfigurationError
+from nacre.errors import ConfigurationError, MalformedEvidence
 from nacre.platforms.base import Claims
 
 __all__ = ["Envelope", "recognise", "unwrap"]
@@ -107,4 +107,10 @@ def _binding(layout: Layout, opened: Opened, given: Mapping[str, bytes], *, name
     ours = tuple(part for part in layout.parts if part in given)
     if len(parts) != len(layout.parts) and not (named or ours):
         return None
-    return Binding.foreign(layout, parts, ours=ours)
+    try:
+        return Binding.foreign(layout, parts, ours=ours)
+    except ConfigurationError as error:
+        # A part that came in the envelope is evidence, and not what the verifier configured.
+        if error.context.get("part") in opened.parts.keys() - given.keys():
+            raise MalformedEvidence(error.code, **error.context) from None
+        raise
