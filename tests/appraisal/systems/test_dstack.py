@@ -2,11 +2,15 @@
 """dstack: the log counts for what was measured and for nothing that is merely stated."""
 
 import base64
+import gzip
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.appraisal.systems.guests import (
     APP_ID,
     COMPOSE,
@@ -21,6 +25,7 @@ from tests.appraisal.systems.guests import (
     boot,
     certificate,
     digest,
+    extended,
     guest,
     release,
     row,
@@ -300,6 +305,59 @@ def test_a_bare_quote_shows_no_application() -> None:
     assert result.verdict is Verdict.VERIFIED
 
 
+_EDITS = st.lists(
+    st.tuples(
+        st.sampled_from(("drop", "repeat", "swap", "name", "payload", "digest", "type", "imr", "version")),
+        st.integers(0, len(MEASURED) - 1),
+        st.integers(0, len(MEASURED) - 1),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def _edited(log: list[Row], kind: str, one: int, other: int) -> list[Row]:
+    """Edit a log as somebody would who wants to be taken for another application."""
+    one, other = one % len(log), other % len(log)
+    before, after = log[:one], log[one + 1 :]
+    if kind == "drop":
+        return [*before, *after] or log
+    if kind == "repeat":
+        return [*before, log[other], log[one], *after]
+    if kind == "swap":
+        swapped = [*log]
+        swapped[one], swapped[other] = log[other], log[one]
+        return swapped
+    changes: dict[str, Row] = {
+        "name": {"event": log[other]["event"]},
+        "payload": {"event_payload": log[other]["event_payload"]},
+        "digest": {"digest": ""},
+        "type": {"event_type": other},
+        "imr": {"imr": other % 4},
+        "version": {"version": 1 + other % 2},
+    }
+    return [*before, log[one] | changes[kind], *after]
+
+
+@given(_EDITS)
+def test_no_edited_log_says_anything_else(edits: list[tuple[str, int, int]]) -> None:
+    """What replays says what was measured; what does not says nothing."""
+    genuine = rows()
+    claims = _claims("tdx", rtmr3=extended(genuine), rtmr0=bytes(48), rtmr1=bytes(48), rtmr2=bytes(48))
+    expected = _shown(genuine, claims)
+    assert expected
+    log = genuine
+    for edit in edits:
+        log = _edited(log, *edit)
+    assert _shown(log, claims) in ({}, expected)
+
+
+def _shown(log: list[Row], claims: Claims) -> Mapping[str, bytes]:
+    examine = SYSTEM.open(served(b"quote", log), {}).examine
+    assert examine is not None
+    return examine(claims, 0).facts
+
+
 # ── Bindings ──
 
 
@@ -431,6 +489,20 @@ def test_the_older_form_of_certificates_is_read() -> None:
     without = certificate({QUOTE: _octets(world.quote)})
     result = appraised(without, world, release("dstack/ratls-cert", TABLE))
     assert "dstack.event-log: event-log-mismatch" in _refusals(result)
+
+
+def test_a_packed_log_is_read() -> None:
+    world = guest(rows(), _ratls(spki()))
+    text = json.dumps(rows()).encode()
+    packed = b"ELGZv1" + gzip.compress(text)
+    made = certificate({QUOTE: _octets(world.quote), LOG: _octets(packed)})
+    assert appraised(made, world, release("dstack/ratls-cert", TABLE)).verdict is Verdict.WARNING
+    bomb = b"ELGZv1" + gzip.compress(b" " * (1 << 20))
+    for log in (packed + b"\0", packed[:-1], b"ELGZv1" + text, b"ELGZv1", bomb):
+        with pytest.raises(MalformedEvidence) as refused:
+            SYSTEM.open(certificate({QUOTE: _octets(b""), LOG: _octets(log)}), {})
+        assert refused.value.code == "gzip-invalid"
+        assert str(refused.value)
 
 
 def test_a_certificate_around_somebody_elses_evidence_is_refused() -> None:

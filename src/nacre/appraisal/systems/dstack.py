@@ -35,7 +35,7 @@ from nacre.appraisal.purposes import Fields, Layout
 from nacre.appraisal.systems import certificate, dstack_attestation, eventlog
 from nacre.appraisal.systems.base import Examine, Fact, Found, Opened, System
 from nacre.appraisal.systems.dstack_attestation import Attestation
-from nacre.appraisal.systems.encodings import unhex
+from nacre.appraisal.systems.encodings import gunzip, unhex
 from nacre.appraisal.systems.parts import FIELD, sized, spki, wrong
 from nacre.checks import Check, Status, failed, passed, skipped
 from nacre.errors import MalformedEvidence
@@ -45,6 +45,7 @@ from nacre.trust import json
 __all__ = ["RA_TLS", "SYSTEM"]
 
 _MAX_JSON = 1 << 20
+_GZIP = b"ELGZv1"
 _DOCUMENT = b"dstack-mr-config-v3:\0"
 _SOURCE = "Dstack-TEE/dstack, dstack/dstack-attest/src/attestation.rs (QuoteContentType)"
 _OPEN = ("replay", "relay", "diversion", "reflection")
@@ -185,9 +186,16 @@ def _of_certificate(carrier: certificate.Carrier, compose: bytes | None) -> Open
     if value is not None:
         attestation = dstack_attestation.parse(value)
     else:
-        log = carrier.octets(certificate.DSTACK_LOG)
-        attestation = Attestation("tdx", quote or b"", eventlog.parse(log or b"[]"))
+        log = carrier.octets(certificate.DSTACK_LOG) or b"[]"
+        attestation = Attestation("tdx", quote or b"", eventlog.parse(_unpacked(log)))
     return carrier.around(_of(attestation, compose), RA_TLS, {"key": carrier.certificate.spki})
+
+
+def _unpacked(log: bytes) -> bytes:
+    """Unpack a log that was packed with gzip to fit a certificate, as some releases do."""
+    if not log.startswith(_GZIP):
+        return log
+    return gunzip(log.removeprefix(_GZIP), what="event log", limit=eventlog.MAX_LOG)
 
 
 def _of(attestation: Attestation, compose: bytes | None) -> Opened:

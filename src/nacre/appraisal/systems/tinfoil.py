@@ -23,7 +23,6 @@ What its layouts leave open:
 import base64
 import binascii
 import hashlib
-import zlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -41,7 +40,6 @@ __all__ = ["SYSTEM"]
 _SIZE: Final = 32
 _MAX_JSON: Final = 1 << 22
 _MAX_EVIDENCE: Final = 1 << 16
-_GZIP: Final = 31  # zlib's name for gzip with the largest window
 _WHAT: Final = "Tinfoil document"
 _URI: Final = "https://tinfoil.sh/"
 _V2: Final = (f"{_URI}predicate/sev-snp-guest/v2", f"{_URI}predicate/tdx-guest/v2")
@@ -105,21 +103,11 @@ def _of_document(document: _Document, vcek: str = "") -> Opened:
         raise UnsupportedEvidence("attestation-type", what=_WHAT, actual=document.format[:80], expected=_V2)
     vek = document.vcek or vcek
     return Opened(
-        evidence=_inflated(encodings.unbase64(document.body, what=_WHAT)),
+        evidence=encodings.gunzip(
+            encodings.unbase64(document.body, what=_WHAT), what=_WHAT, limit=_MAX_EVIDENCE
+        ),
         endorsements={"vek": encodings.unbase64(vek, what="VCEK")} if vek else {},
     )
-
-
-def _inflated(data: bytes) -> bytes:
-    """Unpack gzip, one member and no more than evidence can have."""
-    engine = zlib.decompressobj(_GZIP)
-    try:
-        evidence = engine.decompress(data, _MAX_EVIDENCE)
-    except zlib.error:
-        raise MalformedEvidence("gzip-invalid", what=_WHAT) from None
-    if not engine.eof or engine.unused_data:
-        raise MalformedEvidence("gzip-invalid", what=_WHAT)
-    return evidence
 
 
 def _of_bundle(bundle: _Bundle) -> Opened:
