@@ -204,15 +204,8 @@ _BYTES = frozenset({"eat_nonce", "ear_raw_evidence"})
 
 def to_cbor(claims: Mapping[str, object]) -> dict[int | str, object]:
     """Write claims that have the names of -03, as JSON, in the keys and types of CBOR."""
-    forms: Mapping[str, Callable[[object], object]] = {
-        "ear_status": lambda value: _TIER_NUMBERS[str(value)],
-        "ear_verifier_id": lambda value: _numbered(value, _VERIFIER_NUMBERS),
-        "ear_trustworthiness_vector": lambda value: _numbered(value, _VECTOR_NUMBERS),
-        "submods": lambda value: {name: to_cbor(submod) for name, submod in _items(value)},
-        **dict.fromkeys(_BYTES, lambda value: base64url.decode(str(value), what=_WHAT)),
-    }
     return {
-        _NUMBERS.get(name, name): forms[name](value) if name in forms else value
+        _NUMBERS.get(name, name): _FORMS[name](value) if name in _FORMS else value
         for name, value in claims.items()
     }
 
@@ -223,6 +216,15 @@ def _numbered(value: object, numbers: Mapping[str, int]) -> dict[int | str, obje
 
 def _items(value: object) -> list[tuple[str, dict[str, object]]]:
     return list(value.items()) if isinstance(value, dict) else []
+
+
+_FORMS: Mapping[str, Callable[[object], object]] = {
+    "ear_status": lambda value: _TIER_NUMBERS[str(value)],
+    "ear_verifier_id": lambda value: _numbered(value, _VERIFIER_NUMBERS),
+    "ear_trustworthiness_vector": lambda value: _numbered(value, _VECTOR_NUMBERS),
+    "submods": lambda value: {name: to_cbor(submod) for name, submod in _items(value)},
+    **dict.fromkeys(_BYTES, lambda value: base64url.decode(str(value), what=_WHAT)),
+}
 
 
 def to_dotted(claims: Mapping[str, object]) -> dict[str, object]:

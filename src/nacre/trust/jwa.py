@@ -6,6 +6,7 @@ Only asymmetric ones: there is no way to write ``none`` or an HMAC here, so no h
 Source: RFC 7518, 3.3 to 3.5; RFC 8037, 3.1; RFC 9053, 2; RFC 8812, 2 (COSE numbers of RSASSA-PKCS1-v1_5).
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -53,7 +54,7 @@ class Algorithm(NamedTuple):
             if len(signature) != 2 * size:
                 raise InvalidSignature
             r, s = (int.from_bytes(part, "big") for part in (signature[:size], signature[size:]))
-            key.verify(encode_dss_signature(r, s), message, ec.ECDSA(self.digest))
+            key.verify(encode_dss_signature(r, s), message, _ecdsa(self.digest.name))
         elif isinstance(key, rsa.RSAPublicKey) and self.digest is not None:
             key.verify(signature, message, self._padding(self.digest), self.digest)
         elif isinstance(key, ed25519.Ed25519PublicKey):
@@ -68,6 +69,14 @@ class Algorithm(NamedTuple):
 
 
 _SHA256, _SHA384, _SHA512 = hashes.SHA256(), hashes.SHA384(), hashes.SHA512()
+
+
+@functools.cache
+def _ecdsa(digest: str) -> ec.ECDSA:
+    """Make each scheme once: the constructor asks the backend what it can do."""
+    return ec.ECDSA(next(one for one in (_SHA256, _SHA384, _SHA512) if one.name == digest))
+
+
 _ALL = (
     Algorithm("ES256", -7, "secp256r1", _SHA256),
     Algorithm("ES384", -35, "secp384r1", _SHA384),
