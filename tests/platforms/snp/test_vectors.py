@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every shared case of SEV-SNP: verdict, cryptography and claims; the genuine ones by default."""
 
-from pathlib import Path
-
 import pytest
 from tests.conftest import vector_roots
 
