@@ -10,10 +10,12 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.appraisal.systems.guests import TODAY, appraised, certificate, release, spki
-from tests.platforms.dcap.judging import found
+from tests.platforms.dcap.judging import found, policy
 from tests.platforms.dcap.pki import NOW, World, key
 
 from nacre import platforms
+from nacre.appraisal.appraise import appraise
+from nacre.appraisal.release import Release
 from nacre.appraisal.result import Result
 from nacre.appraisal.systems import certificate as certificates
 from nacre.appraisal.systems import get
@@ -22,9 +24,13 @@ from nacre.appraisal.systems.ratls import SYSTEM
 from nacre.appraisal.verdict import Verdict
 from nacre.checks import Status
 from nacre.errors import MalformedEvidence, UnsupportedEvidence
+from nacre.platforms.base import Endorsements
+from nacre.testing.cases import load
 from nacre.trust import cbor
+from nacre.trust.anchors import Origin
 
 _PEMS = Path(__file__).parents[2] / "vectors" / "systems" / "ra-tls"
+_SGX_CASES = Path(__file__).parents[2] / "vectors" / "sgx"
 REAL = ("gramine-cert.pem", "intel-sgxsdk-cert.pem", "rats-tls-cert.pem")
 EVIDENCE, ENDORSEMENTS = "2.23.133.5.4.9", "2.23.133.5.4.2"
 SDK = "1.2.840.113741.1.13.1"
@@ -82,6 +88,31 @@ def test_real_certificates_are_bound_to_their_keys(name: str) -> None:
     assert envelope.binding.digest == envelope.evidence[368:432]
     assert not envelope.binding.contradiction
     assert [check.status for check in certificates.read(data).checks(1_677_083_000)] == [Status.PASS] * 2
+
+
+@pytest.mark.parametrize(("name", "system"), [(REAL[0], "ra-tls"), (REAL[0], "gramine"), (REAL[2], "ra-tls")])
+def test_real_certificates_are_verified_to_intels_root(name: str, system: str) -> None:
+    """And refused for what they are: debug enclaves on machines with old microcode."""
+    case = load(_SGX_CASES / "confidential-v3-00606a000000-e15-policy-debug-77bcbd")
+    envelope = unwrap((_PEMS / name).read_bytes(), name=system, given={})
+    assert envelope.layout is not None
+    code = envelope.evidence[112:144].hex()
+    text = f'id = "real"\nlayout = "{envelope.layout.name}"\n[[sgx]]\nmrenclave = "{code}"\n'
+    result = appraise(
+        envelope.evidence,
+        policy=policy("sgx", *platforms.get("sgx").anchors(), releases=(Release.parse(text),)),
+        endorsements=Endorsements(case.collateral),
+        at=case.at,
+        envelope=envelope,
+    )
+    assert result.origin is Origin.GENUINE
+    assert {check.id for check in result.checks if check.status is Status.FAIL} == {
+        "dcap.tcb-status",
+        "dcap.advisories",
+        "debug",
+    }
+    for check in ("executables", "binding", "certificate.possession"):
+        assert found(result, check).status is Status.PASS
 
 
 def test_gramines_own_form_is_read_where_it_is_asked_for() -> None:
