@@ -38,7 +38,8 @@ PLATFORM: Final[Mapping[str, int]] = {
 
 def named(value: int, names: Mapping[str, int], *, unknown: bool = False) -> tuple[str, ...]:
     """Name the bits that are set; with ``unknown`` only those that have no name."""
-    known = sum(names.values())
-    rest = value & ~known
+    rest = value & ~sum(names.values())
+    if unknown and not rest:
+        return ()
     found = [] if unknown else [name for name, bit in names.items() if value & bit]
     return (*found, *[f"bit {bit}" for bit in range(rest.bit_length()) if rest >> bit & 1])

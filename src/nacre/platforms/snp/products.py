@@ -115,9 +115,17 @@ def _cover(processors: tuple[tuple[int, int, int], ...], family: int, model: int
     return any(family == of and first <= model <= last for of, first, last in processors)
 
 
+_LINES = {
+    (family, model): product
+    for product in PRODUCTS.values()
+    for family, first, last in product.processors
+    for model in range(first, last + 1)
+}
+
+
 def of_processor(family: int, model: int) -> Product | None:
     """Find the line of a processor; None if it is not verified here."""
-    return next((each for each in PRODUCTS.values() if _cover(each.processors, family, model)), None)
+    return _LINES.get((family, model))
 
 
 def check_processor(family: int, model: int) -> None:
