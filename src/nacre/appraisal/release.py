@@ -10,7 +10,7 @@ something that nobody ever released.
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
@@ -158,7 +158,10 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
         head = document._replace(
             table={key: value for key, value in document.table.items() if key in own}
         ).convert(ReleaseHead)
-        variants = {name: tuple(_variants(document, name)) for name in names if name in document.table}
+        covered = frozenset(_covered(facts)) if facts else ()
+        variants = {
+            name: tuple(_variants(document, name, covered)) for name in names if name in document.table
+        }
         if not variants:
             raise document.missing(" or ".join(f"[[{name}]]" for name in names))
         return cls(
@@ -301,17 +304,28 @@ def _fact_value(document: Document, key: str, fact: "Fact", value: object) -> by
     raise document.wrong(key, f"{wanted} expected, got {_shown(value)}")
 
 
-def _variants(document: Document, platform: str) -> Iterator[Variant]:
+def _covered(facts: Iterable[str]) -> Iterator[str]:
+    """Name the registers, ``platform.name``, of which some stated fact is a digest."""
+    from nacre.appraisal import systems  # noqa: PLC0415 (as above)
+
+    for name in facts:
+        system, _, stated = name.partition(".")
+        for fact in systems.get(system).facts:
+            if fact.name == stated:
+                yield from fact.covers
+
+
+def _variants(document: Document, platform: str, covered: Container[str]) -> Iterator[Variant]:
     tables = document.table[platform]
     if not isinstance(tables, list) or not tables or len(tables) > MAX_VARIANTS:
         raise document.wrong(platform, f"1 to {MAX_VARIANTS} tables [[{platform}]] were expected")
     for position, table in enumerate(tables):
         if not isinstance(table, dict):
             raise document.wrong(platform, f"1 to {MAX_VARIANTS} tables [[{platform}]] were expected")
-        yield _variant(document.below(f"{platform}[{position}]", table), platform)
+        yield _variant(document.below(f"{platform}[{position}]", table), platform, covered)
 
 
-def _variant(document: Document, platform: str) -> Variant:
+def _variant(document: Document, platform: str, covered: Container[str]) -> Variant:
     registers = platforms.get(platform).registers
     known = {register_key(register): register for register in registers}
     equal: list[tuple[str, bytes]] = []
@@ -325,14 +339,15 @@ def _variant(document: Document, platform: str) -> Variant:
             if register.required != "optional":
                 raise document.missing(key)
         elif document.table[key] == ANY:
-            if register.required == "value":
+            if register.required == "value" and f"{platform}.{register.name}" not in covered:
                 raise document.wrong(key, f"a value is required here, {ANY!r} is not enough")
             anything.append(register.name)
         elif register.kind == "minimum":
             least.append((register.name, _number(document, key, register)))
         else:
             equal.append((register.name, _value(document, key, register)))
-    _identify(document, registers, {name for name, _ in (*equal, *least)})
+    valued = {name for name, _ in (*equal, *least)}
+    _identify(document, registers, valued.union(name for name in anything if f"{platform}.{name}" in covered))
     return Variant(tuple(equal), tuple(least), tuple(anything))
 
 

@@ -76,7 +76,7 @@ def release_schema() -> Schema:
         "title": "Nacre release",
         "description": "The registers that one published version of an application shows.",
         "anyOf": [{"required": [name]} for name in names],
-        "$defs": {f"{name}Registers": _registers(platforms.get(name).registers) for name in names},
+        "$defs": {f"{name}Registers": _registers(platforms.get(name).registers, name) for name in names},
     }
 
 
@@ -160,11 +160,17 @@ def _facts(system: System) -> Schema:
     }
 
 
-def _registers(registers: Iterable[Register]) -> Schema:
+def _registers(registers: Iterable[Register], platform: str) -> Schema:
     known = {register_key(register): register for register in registers}
+    # With such a fact beside them they may be left open; that it is there, this schema does not ask.
+    facts = [fact for name in systems.names() for fact in systems.get(name).facts]
+    covered = {register for fact in facts for register in fact.covers}
     schema: Schema = {
         "type": "object",
-        "properties": {key: _value(register) for key, register in known.items()},
+        "properties": {
+            key: _value(register, covered=f"{platform}.{register.name}" in covered)
+            for key, register in known.items()
+        },
         "required": [key for key, register in known.items() if register.required != "optional"],
         "additionalProperties": False,
     }
@@ -177,9 +183,9 @@ def _registers(registers: Iterable[Register]) -> Schema:
     return schema
 
 
-def _value(register: Register) -> Schema:
+def _value(register: Register, *, covered: bool) -> Schema:
     concrete = _concrete(register)
-    return concrete if register.required == "value" else {"anyOf": [concrete, {"const": ANY}]}
+    return concrete if register.required == "value" and not covered else {"anyOf": [concrete, {"const": ANY}]}
 
 
 def _concrete(register: Register) -> Schema:

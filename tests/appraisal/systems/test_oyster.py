@@ -12,6 +12,7 @@ from tests.appraisal.systems.worlds import ask, ask_nitro, ask_tdx, outcome, rel
 from tests.platforms.nitro.pki import Pair, pcrs, standard
 
 from nacre.appraisal import systems
+from nacre.appraisal.release import Release
 from nacre.appraisal.systems.oyster import image_id
 from nacre.appraisal.verdict import Verdict
 from nacre.errors import ConfigurationError
@@ -95,7 +96,7 @@ def test_real_document_is_accepted_by_its_image_and_key(name: str) -> None:
     registers = parse_document(document).pcrs
     text = "".join(f'pcr{index} = "{registers[index].hex()}"\n' for index in range(3))
     facts = f'[oyster]\nimage_id = ["{_PUBLISHED[name]}"]'
-    app = type(release("nitro")).parse(f'id = "app"\nlayout = "oyster/key"\n{facts}\n[[nitro]]\n{text}')
+    app = Release.parse(f'id = "app"\nlayout = "oyster/key"\n{facts}\n[[nitro]]\n{text}')
     result = ask(
         document,
         system="oyster",
@@ -313,3 +314,55 @@ def test_bare_documents_are_not_taken_for_oysters() -> None:
         signatures=Signatures(),
     )
     assert claims.registers["pcr16"] == _pcr16(_DIGEST)
+
+
+# ── A release that knows the image id alone ──
+
+_OPEN = 'pcr0 = "any"\npcr1 = "any"\npcr2 = "any"\n'
+
+
+def _known_by(facts: str, registers: str = _OPEN) -> Release:
+    return Release.parse(f'id = "app"\nlayout = "oyster/key"\n{facts}\n[[nitro]]\n{registers}')
+
+
+def _asked(document: bytes, app: Release, *, system: str = "oyster") -> tuple[Verdict, tuple[str, str]]:
+    anchor, given = standard().anchor, {"key": _KEY} if system == "oyster" else {}
+    result = ask(
+        document,
+        system=system,
+        platform="nitro",
+        anchor=anchor,
+        given=given,
+        releases=(app,),
+        max_age=300,
+    )
+    return result.verdict, outcome(result, "executables")
+
+
+def test_image_id_stands_for_the_registers_that_it_is_a_digest_of() -> None:
+    registers = {f"pcr{index}": value for index, value in pcrs().items()} | {"pcr16": _pcr16(_DIGEST)}
+    app = _known_by(f'[oyster]\nimage_id = ["{image_id(registers).hex()}"]')
+    assert _asked(_document(), app) == (Verdict.VERIFIED, ("pass", ""))
+    for index in (0, 1, 2, 16):
+        other = standard().document(
+            ("pcrs", pcrs() | {16: _pcr16(_DIGEST), index: b"\x63" * 48}), ("public_key", _KEY)
+        )
+        assert _asked(other, app) == (Verdict.REJECTED, ("fail", "executables-mismatch"))
+    # Another system shows no such thing, and neither does a document that no system was asked about.
+    assert _asked(_document(), app, system="quorumos")[1] == ("fail", "executables-mismatch")
+
+
+@pytest.mark.parametrize(
+    ("facts", "registers"),
+    [
+        ("", _OPEN),
+        (f'[oyster]\ninit_params = ["{_DIGEST.hex()}"]', _OPEN),
+        (f'[oyster]\nimage_id = ["{_DIGEST.hex()}"]', 'pcr0 = "any"\npcr1 = "any"\n'),
+        (f'[oyster]\nimage_id = ["{_DIGEST.hex()}"]', f"{_OPEN}pcr17 = 1\n"),
+    ],
+    ids=["nothing", "init params alone", "one left out", "another register"],
+)
+def test_registers_are_left_open_for_an_image_id_only(facts: str, registers: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        _known_by(facts, registers)
+    assert caught.value.code in ("config-value", "config-missing-key")

@@ -27,11 +27,14 @@ class Fact(msgspec.Struct, frozen=True):
         name: The key in the release; it lists every value that is acceptable.
         size: Bytes, written in hex in a release; 0 for text.
         text: What it is.
+        covers: Registers, ``platform.name``, that it is computed from with all their bytes. A release that
+            states it may leave their values open.
     """
 
     name: str
     size: int
     text: str
+    covers: tuple[str, ...] = ()
 
 
 class Found(msgspec.Struct, frozen=True):

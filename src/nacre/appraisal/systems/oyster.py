@@ -72,7 +72,12 @@ def _key_and_digest(given: Mapping[str, bytes]) -> Fields:
 _KEY = Layout("oyster/key", ("key",), _key, _OPEN, _SOURCE)
 _KEY_AND_DIGEST = Layout("oyster/key-and-digest", ("key", "digest"), _key_and_digest, _OPEN, _SOURCE)
 
-_IMAGE_ID = Fact("image_id", 32, "image and attested init params, as Oyster names them")
+_IMAGE_ID = Fact(
+    "image_id",
+    32,
+    "image and attested init params, as Oyster names them",
+    covers=("nitro.pcr0", "nitro.pcr1", "nitro.pcr2", "nitro.pcr16"),
+)
 _INIT_PARAMS = Fact("init_params", 32, "digest of the attested init params, as PCR16 holds it")
 
 
