@@ -23,7 +23,7 @@ from typing import Final
 
 from nacre.appraisal.purposes import Fields, Layout
 from nacre.appraisal.systems import certificate, encodings, google, parts
-from nacre.appraisal.systems.base import Found, Opened, System
+from nacre.appraisal.systems.base import Opened, System
 from nacre.errors import MalformedEvidence
 
 __all__ = ["SYSTEM"]
@@ -70,15 +70,8 @@ def _open(data: bytes, given: Mapping[str, bytes]) -> Opened:
         evidence = _plain(snp or b"")
         if not evidence:
             evidence, endorsements = google.snp_report(snp or b"")
-    return Opened(
-        evidence=evidence,
-        layout=_ATLS,
-        parts={"key": carrier.certificate.spki},
-        endorsements=endorsements,
-        examine=lambda claims, at: Found(carrier.checks(at)),  # noqa: ARG005 (as it is called)
-        required=certificate.REQUIRED,
-        described=carrier.described,
-    )
+    opened = Opened(evidence=evidence, endorsements=endorsements)
+    return carrier.around(opened, _ATLS, {"key": carrier.certificate.spki})
 
 
 def _plain(value: bytes) -> bytes:

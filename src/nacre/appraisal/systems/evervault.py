@@ -18,7 +18,7 @@ from typing import Final
 
 from nacre.appraisal.purposes import Fields, Layout
 from nacre.appraisal.systems import altnames, certificate, encodings, parts
-from nacre.appraisal.systems.base import Found, Opened, System
+from nacre.appraisal.systems.base import Opened, System
 from nacre.errors import MalformedEvidence
 
 __all__ = ["SYSTEM"]
@@ -73,14 +73,9 @@ def _open(data: bytes, given: Mapping[str, bytes]) -> Opened:
     labels = _labels(carrier)
     if len(labels) != 1:
         raise MalformedEvidence("evervault-names", actual=len(labels))
-    return Opened(
-        evidence=encodings.unhex(labels[0], what="Evervault's host name"),
-        layout=_BY_KEY_AND_NONCE if "nonce" in given else _BY_KEY,
-        parts={"key": carrier.certificate.spki},
-        examine=lambda claims, at: Found(carrier.checks(at)),  # noqa: ARG005 (as it is called)
-        required=certificate.REQUIRED,
-        described=carrier.described,
-    )
+    opened = Opened(evidence=encodings.unhex(labels[0], what="Evervault's host name"))
+    layout = _BY_KEY_AND_NONCE if "nonce" in given else _BY_KEY
+    return carrier.around(opened, layout, {"key": carrier.certificate.spki})
 
 
 SYSTEM = System(

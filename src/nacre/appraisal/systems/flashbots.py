@@ -28,6 +28,7 @@ from nacre.appraisal.systems.base import Found, Opened, System
 from nacre.checks import Check, Context, failed, passed
 from nacre.errors import MalformedEvidence, UnsupportedEvidence
 from nacre.trust import json
+from nacre.trust.x509 import Certificate
 
 __all__ = ["SYSTEM"]
 
@@ -120,28 +121,26 @@ def _open(data: bytes, given: Mapping[str, bytes]) -> Opened:
             "attestation-type", what=_WHAT, actual=message.platform.attestation_type[:32], expected=_TYPES
         )
     held = carrier.certificate
-    return Opened(
+    opened = Opened(
         evidence=encodings.unbase64(message.quote, what=_WHAT),
-        layout=_ATTESTED_TLS,
-        parts={
-            "key": held.spki,
-            "not-before": max(held.not_before, 0).to_bytes(_TIME, "big"),
-            "not-after": max(held.not_after, 0).to_bytes(_TIME, "big"),
-            "name": held.common_name.encode(),
-        },
-        examine=lambda claims, at: Found(_dates(carrier, at)),  # noqa: ARG005 (as it is called)
-        required=(*certificate.REQUIRED, "flashbots.dates"),
-        described=carrier.described,
+        examine=lambda claims, at: Found((_dates(held, at),)),  # noqa: ARG005 (as it is called)
+        required=("flashbots.dates",),
     )
+    found = {
+        "key": held.spki,
+        "not-before": max(held.not_before, 0).to_bytes(_TIME, "big"),
+        "not-after": max(held.not_after, 0).to_bytes(_TIME, "big"),
+        "name": held.common_name.encode(),
+    }
+    return carrier.around(opened, _ATTESTED_TLS, found)
 
 
-def _dates(carrier: certificate.Carrier, at: int) -> tuple[Check, Check]:
+def _dates(held: Certificate, at: int) -> Check:
     """Hold the certificate to its dates: here the evidence vouches for them, so they count."""
-    held = carrier.certificate
+    if held.not_before <= at <= held.not_after:
+        return passed("flashbots.dates")
     context: Context = {"expected": held.not_before, "actual": held.not_after, "at": at}
-    current = held.not_before <= at <= held.not_after
-    dates = passed("flashbots.dates") if current else failed("flashbots.dates", "attested-dates", **context)
-    return carrier.checks(at)[0], dates
+    return failed("flashbots.dates", "attested-dates", **context)
 
 
 SYSTEM = System(

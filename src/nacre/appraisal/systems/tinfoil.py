@@ -112,15 +112,12 @@ def _of_document(document: _Document, vcek: str = "") -> Opened:
 
 def _of_bundle(bundle: _Bundle) -> Opened:
     carrier = certificate.read(bundle.enclave_cert.encode())
-    hpke = _hpke_key(carrier)
-    return msgspec.structs.replace(
-        _of_document(bundle.enclave_attestation_report, bundle.vcek),
-        layout=_BY_KEYS if hpke else _BY_TLS_KEY,
-        parts={"key": carrier.certificate.spki} | ({"hpke-key": hpke} if hpke else {}),
-        examine=lambda claims, at: Found(carrier.checks(at)),  # noqa: ARG005 (as it is called)
-        required=certificate.REQUIRED,
-        described={**carrier.described, **({"hpke_key": hpke} if hpke else {})},
-    )
+    opened = _of_document(bundle.enclave_attestation_report, bundle.vcek)
+    hpke, key = _hpke_key(carrier), carrier.certificate.spki
+    if not hpke:
+        return carrier.around(opened, _BY_TLS_KEY, {"key": key})
+    opened = msgspec.structs.replace(opened, described={"hpke_key": hpke})
+    return carrier.around(opened, _BY_KEYS, {"key": key, "hpke-key": hpke})
 
 
 def _hpke_key(carrier: certificate.Carrier) -> bytes:
