@@ -232,15 +232,18 @@ def test_python_opens_envelopes_too(tmp_path: Path, dstack: list[str]) -> None:
     assert isinstance(envelope, api.Envelope)
     known = api.Endorsements(guest(rows(), NONCE + bytes(32)).endorsements.documents)
     at = 1_780_315_200
-    result = api.verify(envelope.evidence, policy=policy, endorsements=known, at=at, envelope=envelope)
+    result = api.verify(envelope, policy=policy, endorsements=known, at=at)
     assert result.verdict is api.Verdict.VERIFIED
     verifier = api.Verifier(policy, endorsements=known, clock=lambda: at)
-    assert verifier.verify(envelope.evidence, envelope=envelope).foreign == result.foreign
+    assert verifier.verify(envelope).foreign == result.foreign
     other = api.unwrap((tmp_path / "evidence").read_bytes(), name="dstack/nonce", given={"nonce": bytes(32)})
-    assert (
-        api.appraise(other.evidence, policy=policy, endorsements=known, at=at, envelope=other).verdict
-        is api.Verdict.REJECTED
-    )
+    refused = api.appraise(other, policy=policy, endorsements=known, at=at)
+    assert refused.verdict is api.Verdict.REJECTED
+    # Without endorsements of its own a verifier still knows what it cannot check.
+    offline = api.Verifier(policy, clock=lambda: at, offline=True)
+    assert offline.appraise(envelope).verdict is api.Verdict.INCOMPLETE
+    junk = msgspec.structs.replace(envelope, opened=msgspec.structs.replace(envelope.opened, evidence=b"?"))
+    assert offline.appraise(junk).check("evidence") is not None
 
 
 def test_what_is_inside_can_be_inspected(shell: Shell, dstack: list[str], tmp_path: Path) -> None:

@@ -100,17 +100,14 @@ def run(request: Request) -> int:
     binding = _binding(request)
     evidence = _evidence(request.evidence, served=served)
     envelope = _envelope(request, evidence, policy)
-    brought = None
-    if envelope is not None:
-        evidence = envelope.evidence
-        brought = _brought(request, envelope)
-    result = verifier.appraise(evidence, binding=binding, endorsements=brought, at=at, envelope=envelope)
+    brought = None if envelope is None else _brought(request, envelope)
+    result = verifier.appraise(envelope or evidence, binding=binding, endorsements=brought, at=at)
     try:
         accept(result, policy)
         accepted = True
     except AppraisalError:
         accepted = False
-    _write(request, evidence, result, accepted=accepted)
+    _write(request, result.raw, result, accepted=accepted)
     return _status(result, accepted=accepted)
 
 

@@ -26,25 +26,23 @@ _verifiers: dict[tuple[int, bool], Verifier] = {}
 
 
 def verify(
-    evidence: bytes,
+    evidence: "bytes | Envelope",
     *,
     policy: Policy,
     binding: Binding | None = None,
     endorsements: Endorsements | None = None,
     at: int | None = None,
     offline: bool = False,
-    envelope: "Envelope | None" = None,
 ) -> Result:
     """Appraise evidence and insist on a verdict that the policy accepts.
 
     Args:
-        evidence: The bytes, as the device gave them.
+        evidence: The bytes, as the device gave them; or another system's envelope (``nacre.unwrap``).
         policy: What is acceptable.
         binding: What the evidence has to be bound to: a nonce of yours, for one.
         endorsements: The vendor's documents; fetched and cached if not given.
         at: The time to judge at, Unix seconds; now if not given.
         offline: Use what is cached and never the network.
-        envelope: What another system packed this evidence in; made by ``nacre.unwrap``.
 
     Raises:
         AppraisalError: Genuine, but not what the policy wants; carries the Result.
@@ -55,37 +53,35 @@ def verify(
         ConfigurationError: A setting cannot be used.
     """
     verifier = _verifier(policy, offline=offline)
-    return verifier.verify(evidence, binding=binding, endorsements=endorsements, at=at, envelope=envelope)
+    return verifier.verify(evidence, binding=binding, endorsements=endorsements, at=at)
 
 
 def appraise(
-    evidence: bytes,
+    evidence: "bytes | Envelope",
     *,
     policy: Policy,
     binding: Binding | None = None,
     endorsements: Endorsements | None = None,
     at: int | None = None,
     offline: bool = False,
-    envelope: "Envelope | None" = None,
 ) -> Result:
     """Appraise evidence and tell the whole story; never raises for what the bytes say.
 
     If endorsements cannot be had, the Result has the check ``endorsements``, skipped, that says why.
 
     Args:
-        evidence: The bytes, as the device gave them.
+        evidence: The bytes, as the device gave them; or another system's envelope (``nacre.unwrap``).
         policy: What is acceptable.
         binding: What the evidence has to be bound to: a nonce of yours, for one.
         endorsements: The vendor's documents; fetched and cached if not given.
         at: The time to judge at, Unix seconds; now if not given.
         offline: Use what is cached and never the network.
-        envelope: What another system packed this evidence in; made by ``nacre.unwrap``.
 
     Raises:
         ConfigurationError: A setting cannot be used.
     """
     verifier = _verifier(policy, offline=offline)
-    return verifier.appraise(evidence, binding=binding, endorsements=endorsements, at=at, envelope=envelope)
+    return verifier.appraise(evidence, binding=binding, endorsements=endorsements, at=at)
 
 
 def _verifier(policy: Policy, *, offline: bool) -> Verifier:

@@ -133,21 +133,19 @@ class Verifier:
 
     def appraise(
         self,
-        evidence: bytes,
+        evidence: "bytes | Envelope",
         *,
         binding: Binding | None = None,
         endorsements: Endorsements | None = None,
         at: int | None = None,
-        envelope: "Envelope | None" = None,
     ) -> Result:
         """Appraise evidence and tell the whole story; never raises for what the bytes say.
 
         Args:
-            evidence: The bytes, as the device gave them.
-            binding: What they have to be bound to.
+            evidence: The bytes, as the device gave them; or the envelope of another system, opened.
+            binding: What they have to be bound to, instead of an envelope's own binding.
             endorsements: The vendor's documents for this evidence, instead of the Verifier's.
             at: The time to judge at, Unix seconds, instead of the clock's.
-            envelope: What another system packed this evidence in.
 
         Raises:
             ConfigurationError: The endorser's URL, or another setting, cannot be used.
@@ -155,9 +153,10 @@ class Verifier:
         moment = self._clock() if at is None else at
         given = self._fixed if endorsements is None else endorsements
         if given is None:
-            return self._with_endorser(evidence, binding, moment, envelope)[0]
+            return self._with_endorser(evidence, binding, moment)[0]
+        data, envelope = _opened(evidence)
         return appraise(
-            evidence,
+            data,
             policy=self._policy,
             endorsements=given,
             at=moment,
@@ -169,21 +168,19 @@ class Verifier:
 
     def verify(
         self,
-        evidence: bytes,
+        evidence: "bytes | Envelope",
         *,
         binding: Binding | None = None,
         endorsements: Endorsements | None = None,
         at: int | None = None,
-        envelope: "Envelope | None" = None,
     ) -> Result:
         """Appraise evidence and insist on a verdict that the policy accepts.
 
         Args:
-            evidence: The bytes, as the device gave them.
-            binding: What they have to be bound to.
+            evidence: The bytes, as the device gave them; or the envelope of another system, opened.
+            binding: What they have to be bound to, instead of an envelope's own binding.
             endorsements: The vendor's documents for this evidence, instead of the Verifier's.
             at: The time to judge at, Unix seconds, instead of the clock's.
-            envelope: What another system packed this evidence in.
 
         Raises:
             AppraisalError: The verdict is another; carries the Result.
@@ -196,11 +193,9 @@ class Verifier:
         moment = self._clock() if at is None else at
         missing: EndorsementsUnavailable | None = None
         if self._fixed is None and endorsements is None:
-            result, missing = self._with_endorser(evidence, binding, moment, envelope)
+            result, missing = self._with_endorser(evidence, binding, moment)
         else:
-            result = self.appraise(
-                evidence, binding=binding, endorsements=endorsements, at=moment, envelope=envelope
-            )
+            result = self.appraise(evidence, binding=binding, endorsements=endorsements, at=moment)
         if result.verdict is Verdict.REJECTED:
             if result.error is not None:
                 raise result.error
@@ -220,16 +215,14 @@ class Verifier:
         self.close()
 
     def _with_endorser(
-        self, evidence: bytes, binding: Binding | None, at: int, envelope: "Envelope | None"
+        self, evidence: "bytes | Envelope", binding: Binding | None, at: int
     ) -> tuple[Result, EndorsementsUnavailable | None]:
+        data, envelope = _opened(evidence)
         try:
-            platform, parsed = recognise(evidence, self._policy)
+            platform, parsed = recognise(data, self._policy)
             return self._endorsed(platform, parsed, binding, at, envelope)
         except (MalformedEvidence, UnsupportedEvidence):
-            nothing = NO_ENDORSEMENTS
-            return self.appraise(
-                evidence, binding=binding, endorsements=nothing, at=at, envelope=envelope
-            ), None
+            return self.appraise(evidence, binding=binding, endorsements=NO_ENDORSEMENTS, at=at), None
 
     def _endorsed(
         self,
@@ -292,6 +285,10 @@ class Verifier:
             self._proved.clear()
         self._proved[id(endorsements)] = endorsements
         endorser.proved(claims.platform, endorsements, origin=claims.origin)
+
+
+def _opened(evidence: "bytes | Envelope") -> "tuple[bytes, Envelope | None]":
+    return (evidence, None) if isinstance(evidence, bytes) else (evidence.evidence, evidence)
 
 
 def _speaks_against_documents(error: NacreError | None) -> bool:
