@@ -18,6 +18,7 @@ from tests.appraisal.systems.guests import (
     IMAGE,
     INSTANCE,
     MEASURED,
+    RELEASE,
     RUNTIME,
     Row,
     appraised,
@@ -38,7 +39,7 @@ from tests.platforms.dcap.pki import NOW, World, der, key, pem
 
 from nacre.appraisal.appraise import appraise
 from nacre.appraisal.bindings import Binding
-from nacre.appraisal.release import Release
+from nacre.appraisal.release import Release, match
 from nacre.appraisal.result import Result
 from nacre.appraisal.systems import get, layout
 from nacre.appraisal.systems.dstack import SYSTEM
@@ -624,6 +625,24 @@ def test_on_nitro_no_register_holds_the_log() -> None:
     pcrs = {f"pcr{index}": bytes((index,)) * 48 for index in range(3)}
     shown = opened.examine(_claims("nitro", **pcrs), 0)
     assert shown.facts == {"os_image_hash": hashlib.sha256(b"".join(pcrs.values())).digest()}
+
+
+def test_on_nitro_the_image_hash_stands_for_the_registers() -> None:
+    """And nowhere else: on TDX it is what a key server said."""
+    image = hashlib.sha256(b"".join(bytes((index,)) * 48 for index in range(3))).digest()
+    registers = "".join(f'pcr{index} = "any"\n' for index in range(3))
+    text = f'id = "a"\n[[nitro]]\n{registers}[dstack]\nos_image_hash = ["{image.hex()}"]\n'
+    stated = Release.parse(text)
+    pcrs = {f"pcr{index}": bytes((index,)) * 48 for index in range(3)}
+    opened = SYSTEM.open(attestation(b"document", variant=2), {})
+    assert opened.examine is not None
+    for changed, matches in (({}, True), ({"pcr1": bytes(48)}, False)):
+        claims = _claims("nitro", **pcrs | changed)
+        facts = {f"dstack.{name}": value for name, value in opened.examine(claims, 0).facts.items()}
+        assert bool(match([stated], "nitro", claims.registers, facts).release) is matches
+    open_tdx = RELEASE.replace(f'"{"03" * 48}"', '"any"')
+    with pytest.raises(ConfigurationError):
+        Release.parse(f'{open_tdx}[dstack]\nos_image_hash = ["{image.hex()}"]\n')
 
 
 # ── Malformed envelopes ──

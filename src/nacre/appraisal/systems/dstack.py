@@ -59,7 +59,12 @@ _FACTS = {
     "app-id": Fact("app_id", 20, "the application, through all its versions"),
     "compose-hash": Fact("compose_hash", 32, "SHA-256 of app-compose.json: the application's version"),
     "instance-id": Fact("instance_id", 20, "this one machine and its disk"),
-    "os-image-hash": Fact("os_image_hash", 32, "the image, as the key server answered"),
+    "os-image-hash": Fact(
+        "os_image_hash",
+        32,
+        "the image: as the key server answered; on Nitro, the digest of PCR0 to PCR2",
+        ("nitro.pcr0", "nitro.pcr1", "nitro.pcr2"),
+    ),
 }
 _PROVIDER = (
     Fact("key_provider", 0, "where its keys come from: kms, local-sgx, none"),
