@@ -366,3 +366,25 @@ def test_registers_are_left_open_for_an_image_id_only(facts: str, registers: str
     with pytest.raises(ConfigurationError) as caught:
         _known_by(facts, registers)
     assert caught.value.code in ("config-value", "config-missing-key")
+
+
+def test_older_document_states_what_the_enclave_has_and_proves_none_of_it() -> None:
+    """Oyster of early 2024 has the enclave's memory and processors in its user data."""
+    folder = _VECTORS.parents[1] / "nitro" / "marlin-sample-2024-02"
+    document = (folder / "evidence.cbor").read_bytes()
+    evidence = parse_document(document)
+    assert json.loads(evidence.user_data or b"") == {"total_memory": 2_091_298_816, "total_cpus": 1}
+    registers = {f"pcr{index}": value for index, value in evidence.pcrs.items()}
+    result = ask(
+        document,
+        system="oyster",
+        platform="nitro",
+        anchor=get("nitro").anchors()[0],
+        given={"key": evidence.public_key or b""},
+        releases=(_known_by(f'[oyster]\nimage_id = ["{image_id(registers).hex()}"]'),),
+        at=1_708_930_922,
+        max_age=300,
+    )
+    assert result.verdict is Verdict.VERIFIED
+    assert result.foreign
+    assert set(result.foreign.facts) == {"image_id"}

@@ -15,9 +15,10 @@ __all__ = ["about", "get", "layout", "layouts", "names", "recognise"]
 _MODULES = {
     "ra-tls": "ratls",
     "gramine": "gramine",
-    # Both ship evidence in dstack's containers, so they are tried before it.
+    # What these ship looks like dstack's at first sight, so they are tried before it.
     "flashbots": "flashbots",
     "atlas": "atlas",
+    "nautilus": "nautilus",
     "dstack": "dstack",
     "oyster": "oyster",
     "contrast": "contrast",
