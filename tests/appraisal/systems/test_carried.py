@@ -247,6 +247,8 @@ _BAD_CONTRAST: Mapping[str, Callable[[], dict[str, bytes]]] = {
     "number that is too long": lambda: {_CONTRAST_TDX: _varint(3 << 3) + b"\x80" * 10 + b"\1"},
     "number beyond 64 bits": lambda: {_CONTRAST_TDX: _varint(3 << 3) + b"\xff" * 9 + b"\x7f"},
     "number not of smallest form": lambda: {_CONTRAST_TDX: _varint(3 << 3) + b"\x81\x00"},
+    "string for a number": lambda: {_CONTRAST_TDX: _message(_field(1, b"4"))},
+    "number for a string": lambda: {_CONTRAST_TDX: _message(_message(4, 2, 0x81), 7)},
     "length past the end": lambda: {_CONTRAST_TDX: b"\x0a\x7f"},
     "report of another size": lambda: {_CONTRAST_SNP: _message(_message(3))},
     "number of another size": lambda: {_CONTRAST_SNP: _message(_report_message(_REPORT, build=256))},

@@ -251,6 +251,14 @@ def test_json_that_has_no_one_form_is_refused(document: Callable[[], bytes]) -> 
     assert caught.value.code == "binding-part"
 
 
+def test_text_that_is_none_is_refused() -> None:
+    """Bytes that are replaced in decoding would make two documents one."""
+    parts = {"nonce": NONCE, "tee-pubkey": JWK, "additional-evidence": b"\xff"}
+    with pytest.raises(ConfigurationError) as caught:
+        systems.layout("coco/kbs").compute(parts)
+    assert caught.value.code == "binding-part"
+
+
 def test_canonical_json_sorts_by_utf_16() -> None:
     """RFC 8785, 3.2.3: the example's keys, and what comes of them."""
     names = ("\u20ac", "\r", "\ufb33", "1", "\U0001f600", "\u0080", "\u00f6")

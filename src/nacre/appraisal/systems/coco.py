@@ -64,8 +64,15 @@ def _kbs(given: Mapping[str, bytes]) -> Fields:
         "tee-pubkey": _decoded(given, what, "tee-pubkey"),
     }
     if "additional-evidence" in given:
-        document["additional-evidence"] = given["additional-evidence"].decode(errors="replace")
+        document["additional-evidence"] = _text(given["additional-evidence"], what)
     return _hashed(document, what, "tee-pubkey")
+
+
+def _text(value: bytes, what: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise parts.wrong(what, "additional-evidence", expected="UTF-8", actual="other bytes") from None
 
 
 def _structured(given: Mapping[str, bytes]) -> Fields:

@@ -33,10 +33,10 @@ class Message:
         """Return an integer as ``size`` bytes, little-endian.
 
         Raises:
-            MalformedEvidence: ``protobuf-field``: it is larger.
+            MalformedEvidence: ``protobuf-field``: it is larger, or no integer.
         """
         value = self._numbers.get(field, 0)
-        if value >> 8 * size:
+        if value >> 8 * size or field in self._bytes:
             raise self._wrong(field, f"an integer of {size} bytes", f"{value}")
         return value.to_bytes(size, "little")
 
@@ -64,11 +64,11 @@ class Message:
         """Return a byte string of any size, empty if it is not there.
 
         Raises:
-            MalformedEvidence: ``protobuf-field``: it is there twice.
+            MalformedEvidence: ``protobuf-field``: it is there twice, or an integer.
         """
         values = self._bytes.get(field, [])
-        if len(values) > 1:
-            raise self._wrong(field, "one value", f"{len(values)}")
+        if len(values) > 1 or field in self._numbers:
+            raise self._wrong(field, "one byte string", f"{len(values)}")
         return values[0] if values else b""
 
     def below(self, field: int, known: Collection[int]) -> "Message":
