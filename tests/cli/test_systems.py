@@ -207,6 +207,30 @@ def test_junk_stays_unsupported(shell: Shell, dstack: list[str], tmp_path: Path)
     assert "[evidence-unrecognised]" in out
 
 
+def test_a_malformed_envelope_has_a_result_too(shell: Shell, dstack: list[str], tmp_path: Path) -> None:
+    (tmp_path / "evidence").write_bytes(b'{"quote": "zz", "event_log": "[]"}')
+    for words in ((), ("--at", AT)):
+        status, out, err = shell(*dstack[:-2], *words, "--json")
+        assert (status, err) == (Exit.MALFORMED, "")
+        document = json.loads(out)
+        assert document["verdict"] == "REJECTED"
+        assert document["error"]["code"] == "hex-invalid"
+        assert document["evidence"] == hashlib.sha256((tmp_path / "evidence").read_bytes()).hexdigest()
+    unread = attestation(b"", variant=0)[:1] + b"\x07"
+    (tmp_path / "evidence").write_bytes(unread)
+    status, out, _ = shell(*dstack, "--as", "dstack")
+    assert status == Exit.UNSUPPORTED
+    assert "[dstack-platform]" in out
+
+
+def test_endorsements_are_packed_for_envelopes(shell: Shell, dstack: list[str], tmp_path: Path) -> None:
+    packed = tmp_path / "packed.json"
+    words = ("endorsements", "pack", tmp_path / "evidence", "--from", tmp_path / "collateral", "-o", packed)
+    assert shell(*words)[0] == Exit.ACCEPTED
+    at = dstack.index("-e")
+    assert shell(*dstack[:at], "-e", packed, *dstack[at + 2 :], *_PARTS)[0] == Exit.ACCEPTED
+
+
 def test_both_readers_of_command_lines_agree(dstack: list[str]) -> None:
     request = quick.parse([*dstack[1:], *_PARTS, "-v", "-v", "--as", "dstack"])
     assert request is not None

@@ -42,7 +42,7 @@ from nacre.trust.signatures import Signatures
 if TYPE_CHECKING:
     from nacre.appraisal.systems.envelope import Envelope
 
-__all__ = ["accept", "appraise", "recognise"]
+__all__ = ["accept", "appraise", "recognise", "refuse"]
 
 #: Required of every platform, after its own checks.
 _REQUIRED = ("executables", "binding", "freshness")
@@ -105,8 +105,7 @@ def appraise(
         else:
             platform = platforms.get(evidence.platform)
     except (MalformedEvidence, UnsupportedEvidence) as error:
-        run.checks.append(failed("evidence", error.code, **error.context))
-        return run.result(error=error)
+        return run.unread(error)
     run.read(platform)
     # (2)
     try:
@@ -133,6 +132,20 @@ def appraise(
         run.required += source.required
         run.checks += source.checks(claims, release, at=at)
     return run.result(claims=claims, release=release)
+
+
+def refuse(
+    evidence: bytes, error: MalformedEvidence | UnsupportedEvidence, *, policy: Policy, at: int
+) -> Result:
+    """Tell the story of bytes that are no evidence and no envelope of any.
+
+    Args:
+        evidence: The bytes.
+        error: What is wrong with them.
+        policy: What would have been acceptable.
+        at: The time, Unix seconds.
+    """
+    return _Appraisal(evidence, policy, at).unread(error)
 
 
 def accept(result: Result, policy: Policy) -> Result:
@@ -186,6 +199,11 @@ class _Appraisal:
         self.checks += found.checks
         self.foreign = msgspec.structs.replace(self.foreign, facts=found.facts)
         return {f"{envelope.system.name}.{name}": value for name, value in found.facts.items()}
+
+    def unread(self, error: MalformedEvidence | UnsupportedEvidence) -> Result:
+        """End where the evidence could not be read."""
+        self.checks.append(failed("evidence", error.code, **error.context))
+        return self.result(error=error)
 
     def read(self, platform: Platform) -> None:
         """Go on with the platform whose evidence was read."""

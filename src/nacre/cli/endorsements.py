@@ -99,7 +99,7 @@ def pack(evidence: str, *, output: str, folder: str | None, offline: bool, as_js
     if folder is None:
         platform, documents = _collected(evidence, offline=offline)
     else:
-        platform = platforms.detect(inputs.evidence(evidence))
+        platform = platforms.detect(inputs.device_evidence(evidence))
         loaded = bundle.load(folder).documents
         documents = Endorsements({role: data for role, data in loaded.items() if role in platform.roles})
     data = bundle.pack(documents, platform.name, system_clock())
@@ -114,7 +114,7 @@ def pack(evidence: str, *, output: str, folder: str | None, offline: bool, as_js
 
 
 def _collected(name: str, *, offline: bool, store: str | None = None) -> tuple[Platform, Endorsements]:
-    data = inputs.evidence(name)
+    data = inputs.device_evidence(name)
     platform = platforms.detect(data)
     parsed = platform.parse(data)
     collector = default_endorser(offline=offline)

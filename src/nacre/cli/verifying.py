@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from nacre import platforms
-from nacre.appraisal.appraise import accept
+from nacre.appraisal.appraise import accept, refuse
 from nacre.appraisal.bindings import Binding
 from nacre.appraisal.policy import Policy
 from nacre.appraisal.release import Release
@@ -18,8 +18,8 @@ from nacre.checks import Check, skipped
 from nacre.cli import inputs, render, terminal
 from nacre.cli.exits import Exit
 from nacre.cli.failure import exit_of
-from nacre.endorsers.verifier import UNAVAILABLE, Verifier
-from nacre.errors import AppraisalError, ConfigurationError, UnsupportedEvidence
+from nacre.endorsers.verifier import UNAVAILABLE, Verifier, system_clock
+from nacre.errors import AppraisalError, ConfigurationError, MalformedEvidence, UnsupportedEvidence
 from nacre.platforms.base import Claims
 from nacre.trust.keys import stay_with_openssl
 
@@ -99,9 +99,13 @@ def run(request: Request) -> int:
     at = None if request.at is None else inputs.time(request.at)
     binding = _binding(request)
     evidence = _evidence(request.evidence, served=served)
-    envelope = _envelope(request, evidence, policy)
-    brought = None if envelope is None else _brought(request, envelope)
-    result = verifier.appraise(envelope or evidence, binding=binding, endorsements=brought, at=at)
+    try:
+        envelope = _envelope(request, evidence, policy)
+    except (MalformedEvidence, UnsupportedEvidence) as error:
+        result = refuse(evidence, error, policy=policy, at=system_clock() if at is None else at)
+    else:
+        brought = None if envelope is None else _brought(request, envelope)
+        result = verifier.appraise(envelope or evidence, binding=binding, endorsements=brought, at=at)
     try:
         accept(result, policy)
         accepted = True
