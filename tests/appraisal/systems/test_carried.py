@@ -460,6 +460,15 @@ def test_other_certificates_are_not_taken_for_evervaults() -> None:
     assert systems.recognise(data) is systems.get("evervault")
 
 
+def test_longer_name_does_not_take_the_documents_place() -> None:
+    """Evervault's own reader takes the longest label there is, whatever is in it."""
+    document = _cage()
+    data = certificate(_named("zz" * 6000 + ".example", _host(document)))
+    result = ask_nitro(data, system="evervault", layout="evervault/key")
+    assert outcome(result, "binding") == ("pass", "")
+    assert envelope.unwrap(data, name="evervault", given={}).evidence == document
+
+
 def test_bare_documents_of_evervault_are_their_own_envelope() -> None:
     result = ask_nitro(_cage(), system="evervault/key", given={"key": KEY}, layout="evervault/key")
     assert result.verdict is Verdict.VERIFIED

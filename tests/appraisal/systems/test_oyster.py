@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.appraisal.systems.worlds import ask, ask_nitro, ask_tdx, outcome, release, tdx_world
+from tests.appraisal.systems.worlds import NOW, ask, ask_nitro, ask_tdx, outcome, release, tdx_world
 from tests.platforms.nitro.pki import Pair, pcrs, standard
 
 from nacre.appraisal import systems
@@ -388,3 +388,41 @@ def test_older_document_states_what_the_enclave_has_and_proves_none_of_it() -> N
     assert result.verdict is Verdict.VERIFIED
     assert result.foreign
     assert set(result.foreign.facts) == {"image_id"}
+
+
+# ── What its own tools take ──
+
+
+def test_document_from_the_future_is_refused() -> None:
+    """Marlin's SDK limits the age of a document that is older than now, and lets any later one pass."""
+    later = standard().document(
+        ("pcrs", pcrs() | {16: _pcr16(_DIGEST)}), ("public_key", _KEY), ("timestamp", (NOW + 3600) * 1000)
+    )
+    result = ask_nitro(later, system="oyster", given={"key": _KEY}, layout="oyster/key")
+    assert outcome(result, "freshness") == ("fail", "evidence-from-the-future")
+    assert result.verdict is Verdict.REJECTED
+
+
+def test_document_without_a_release_is_not_accepted() -> None:
+    """oyster-cvm skips the registers if nobody gives any, and says that verification was successful."""
+    result = ask(
+        _document(),
+        system="oyster",
+        platform="nitro",
+        anchor=standard().anchor,
+        given={"key": _KEY},
+        max_age=300,
+    )
+    assert outcome(result, "executables") == ("skipped", "no-release")
+    assert result.verdict is Verdict.INCOMPLETE
+
+
+def test_enclave_in_debug_mode_is_refused_whatever_its_image_id() -> None:
+    """Its registers are zero, so all such enclaves with one set of params have one image id."""
+    registers = pcrs() | dict.fromkeys(range(3), bytes(48)) | {16: _pcr16(_DIGEST)}
+    named = {f"pcr{index}": value for index, value in registers.items()}
+    app = _known_by(f'[oyster]\nimage_id = ["{image_id(named).hex()}"]')
+    document = standard().document(("pcrs", registers), ("public_key", _KEY))
+    verdict, executables = _asked(document, app)
+    assert verdict is Verdict.REJECTED
+    assert executables == ("pass", "")
