@@ -353,7 +353,9 @@ def test_a_release_asks_for_facts_and_names_its_layout() -> None:
 
 def test_facts_and_registers_are_one_unit() -> None:
     release = Release.parse(_DSTACK)
-    assert match([release], "nitro", _PCRS, _FACTS).release is release
+    good = match([release], "nitro", _PCRS, _FACTS)
+    assert good.release is release
+    assert "dstack.compose_hash, dstack.key_provider" in explain(good.check)
     assert match([release], "nitro", _PCRS, _FACTS | {"dstack.compose_hash": b"\xcd" * 32}).release is release
     for changed in (
         {"dstack.compose_hash": b"\xcd" * 31},

@@ -173,7 +173,9 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
             variants=variants,
             facts=facts,
             fingerprint=hashlib.sha256(msgspec.json.encode((head, variants, facts), order="sorted")).digest(),
-            matched=passed("executables", release=head.id),
+            matched=passed("executables", "executables-and-facts", release=head.id, facts=tuple(facts))
+            if facts
+            else passed("executables", release=head.id),
         )
 
 
