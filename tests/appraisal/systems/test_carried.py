@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from tests.appraisal.systems.guests import TODAY, attestation, certificate, spki
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.appraisal.systems.guests import TODAY, attestation, certificate, spki, string
 from tests.appraisal.systems.worlds import NOW, ask, ask_nitro, ask_tdx, outcome, release, tdx_world
 from tests.platforms.dcap.pki import World, der, key
 from tests.platforms.nitro.pki import Pair, pcrs, standard
@@ -359,6 +360,60 @@ def test_other_contents_of_flashbots_are_refused(text: bytes, kind: type[Excepti
     assert systems.recognise(data) is systems.get("flashbots")
     with pytest.raises(kind):
         envelope.unwrap(data, name="flashbots", given={})
+
+
+def _older(quote: bytes, kind: str = "dcap-tdx") -> bytes:
+    return string(kind) + string(quote)
+
+
+def _newer(quote: bytes, kind: str = "gcp-tdx", hashes: bytes = b"\0\0", boot: bytes = b"\1") -> bytes:
+    return b"\1" + string(quote) + string(kind) + bytes(12) + hashes + boot
+
+
+_ALL_HASHES = b"\1" + bytes(144) + b"\1" + bytes(48)
+
+
+@pytest.mark.parametrize("framed", [True, False])
+@pytest.mark.parametrize(
+    "write", [bytes, _older, _newer, lambda quote: _newer(quote, "self-hosted-tdx", _ALL_HASHES, b"\0")]
+)
+def test_flashbots_message_is_accepted_for_its_session(
+    write: Callable[[bytes], bytes], *, framed: bool
+) -> None:
+    point = key("tls").public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    world = tdx_world(hashlib.sha256(point).digest() + NONCE)
+    data = write(world.quote)
+    if framed and write is not bytes:
+        data = len(data).to_bytes(4, "big") + data
+    for exporter, binding in ((NONCE, ("pass", "")), (bytes(32), ("fail", "binding-mismatch"))):
+        given = {"key": KEY, "exporter": exporter}
+        result = ask_tdx(world, data=data, system="flashbots", given=given, layout="flashbots/ratls-1")
+        assert outcome(result, "binding") == binding
+        assert (result.verdict is Verdict.VERIFIED) is (binding[0] == "pass")
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (_older(b"", "none"), UnsupportedEvidence),
+        (_older(b"quote", "azure-tdx"), UnsupportedEvidence),
+        (_newer(b"quote", "azure-tdx"), UnsupportedEvidence),
+        (b"\0", UnsupportedEvidence),
+        (b"", MalformedEvidence),
+        (_older(b"quote") + b"\0", MalformedEvidence),
+        (_newer(b"quote") + b"\0", MalformedEvidence),
+        (_newer(b"quote", boot=b"\2"), MalformedEvidence),
+        (_newer(b"quote", hashes=b"\2\0"), MalformedEvidence),
+        (_newer(b"quote")[:-4], MalformedEvidence),
+        (b"\x21\0" + b"dcap-tdx", MalformedEvidence),
+        (b"\x20\xff" + b"cap-tdx" + b"\0", MalformedEvidence),
+        (b"\x03", MalformedEvidence),
+    ],
+)
+def test_other_messages_of_flashbots_are_refused(data: bytes, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught:
+        envelope.unwrap(data, name="flashbots", given={})
+    assert str(caught.value)
 
 
 def test_certificates_of_dstack_are_not_taken_for_flashbots() -> None:

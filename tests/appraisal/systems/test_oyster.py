@@ -342,7 +342,7 @@ def _asked(document: bytes, app: Release, *, system: str = "oyster") -> tuple[Ve
 def test_image_id_stands_for_the_registers_that_it_is_a_digest_of() -> None:
     registers = {f"pcr{index}": value for index, value in pcrs().items()} | {"pcr16": _pcr16(_DIGEST)}
     app = _known_by(f'[oyster]\nimage_id = ["{image_id(registers).hex()}"]')
-    assert _asked(_document(), app) == (Verdict.VERIFIED, ("pass", ""))
+    assert _asked(_document(), app) == (Verdict.VERIFIED, ("pass", "executables-and-facts"))
     for index in (0, 1, 2, 16):
         other = standard().document(
             ("pcrs", pcrs() | {16: _pcr16(_DIGEST), index: b"\x63" * 48}), ("public_key", _KEY)
@@ -425,4 +425,4 @@ def test_enclave_in_debug_mode_is_refused_whatever_its_image_id() -> None:
     document = standard().document(("pcrs", registers), ("public_key", _KEY))
     verdict, executables = _asked(document, app)
     assert verdict is Verdict.REJECTED
-    assert executables == ("pass", "")
+    assert executables == ("pass", "executables-and-facts")

@@ -17,8 +17,8 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from nacre.appraisal.systems.eventlog import RUNTIME, Event
+from nacre.appraisal.systems.scale import Scale
 from nacre.errors import MalformedEvidence, UnsupportedEvidence
-from nacre.trust.reader import Reader
 
 __all__ = ["MAX_ATTESTATION", "Attestation", "parse"]
 
@@ -70,34 +70,11 @@ def parse(data: bytes) -> Attestation:
     raise UnsupportedEvidence("dstack-version", actual=data[:1], expected="0 or 1")
 
 
-class _Scale(Reader):
-    """Reads Parity's SCALE encoding."""
+class _Scale(Scale):
+    """Reads what dstack writes in SCALE."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data, _WHAT)
-
-    def compact(self) -> int:
-        """Read a compact integer of the smallest of its four sizes."""
-        first = self.take(1)[0]
-        mode, low = first & 3, first >> 2
-        if mode == 0:
-            return low
-        if mode == 3:  # noqa: PLR2004 (up to 67 bytes follow: nothing here is that large)
-            raise MalformedEvidence("too-large", what=_WHAT, expected=MAX_ATTESTATION, actual=low)
-        size = 1 if mode == 1 else 3
-        value = low | int.from_bytes(self.take(size), "little") << 6
-        if value < 1 << (6 if size == 1 else 14):
-            raise MalformedEvidence("scale-not-minimal", what=_WHAT, actual=value, offset=self.offset)
-        return value
-
-    def string(self) -> bytes:
-        return self.take(self.compact())
-
-    def text(self) -> str:
-        try:
-            return self.string().decode()
-        except UnicodeDecodeError:
-            raise MalformedEvidence("text-invalid", what=_WHAT, offset=self.offset) from None
 
     def several(self, one: Callable[[], _T]) -> tuple[_T, ...]:
         count = self.compact()

@@ -5,6 +5,8 @@
 handshake each side sends a quote over its own key and the exporter of the session. The key is hashed as it
 stands in the certificate's bit string (for ECDSA the uncompressed point), not with the algorithm around it.
 
+What each side sends is read as it goes over the wire, with or without the four bytes of its length.
+
 ``flashbots/attested-tls`` is that of ``attested-tls``: a certificate of five minutes carries a quote over its
 key, its dates and its name. Whoever reads the certificate later learns when it was made, and nothing of a
 session.
@@ -25,6 +27,7 @@ import msgspec
 from nacre.appraisal.purposes import Fields, Layout
 from nacre.appraisal.systems import certificate, dstack_attestation, encodings, parts
 from nacre.appraisal.systems.base import Found, Opened, System
+from nacre.appraisal.systems.scale import Scale
 from nacre.checks import Check, Context, failed, passed
 from nacre.errors import MalformedEvidence, UnsupportedEvidence
 from nacre.trust import json
@@ -36,7 +39,11 @@ _EXPORTER: Final = 32
 _TIME: Final = 8
 _MAX_JSON: Final = 1 << 18
 _WHAT: Final = "attested-tls evidence"
-_TYPES: Final = ("self-hosted-tdx", "gcp-tdx")
+#: ``dcap-tdx`` is what older versions call a machine of one's own.
+_TYPES: Final = ("self-hosted-tdx", "gcp-tdx", "dcap-tdx")
+_QUOTES: Final = (b"\4\0", b"\5\0")
+_LENGTH: Final = 4
+_HASH: Final = 48
 
 
 def _session(given: Mapping[str, bytes]) -> Fields:
@@ -112,14 +119,11 @@ def _recognises(data: bytes) -> bool:
 def _open(data: bytes, given: Mapping[str, bytes]) -> Opened:
     del given
     if not certificate.looks_like(data):
-        return Opened(evidence=data)
+        return Opened(evidence=data if data.startswith(_QUOTES) else _sent(data), layout=_RATLS_1)
     carrier = certificate.read(data)
     text = _carried(data)
     message = json.decode(text, _Message, what=_WHAT, limit=_MAX_JSON).attestation_evidence
-    if message.platform.attestation_type not in _TYPES:
-        raise UnsupportedEvidence(
-            "attestation-type", what=_WHAT, actual=message.platform.attestation_type[:32], expected=_TYPES
-        )
+    _insist_on_tdx(message.platform.attestation_type)
     held = carrier.certificate
     opened = Opened(
         evidence=encodings.unbase64(message.quote, what=_WHAT),
@@ -133,6 +137,32 @@ def _open(data: bytes, given: Mapping[str, bytes]) -> Opened:
         "name": held.common_name.encode(),
     }
     return carrier.around(opened, _ATTESTED_TLS, found)
+
+
+def _sent(data: bytes) -> bytes:
+    """Read the message that follows the handshake: SCALE of one of two versions."""
+    if int.from_bytes(data[:_LENGTH], "big") == len(data) - _LENGTH:
+        data = data[_LENGTH:]
+    reader = Scale(data, _WHAT)
+    if data[:1] not in (b"\0", b"\1"):
+        _insist_on_tdx(reader.text())
+        quote = reader.string()
+    else:
+        if not reader.flag():
+            _insist_on_tdx("none")
+        quote = reader.string()
+        _insist_on_tdx(reader.text())
+        reader.skip(12, "memory and disks")
+        for size in (3 * _HASH, _HASH):  # of ACPI tables and SMBIOS, where they are stated
+            reader.skip(size if reader.flag() else 0, "hashes")
+        reader.flag()
+    reader.finish()
+    return quote
+
+
+def _insist_on_tdx(kind: str) -> None:
+    if kind not in _TYPES:
+        raise UnsupportedEvidence("attestation-type", what=_WHAT, actual=kind[:32], expected=_TYPES)
 
 
 def _dates(held: Certificate, at: int) -> Check:
