@@ -13,6 +13,9 @@ What its layout leaves open:
 
 * **diversion**: any instance of the application may answer, run by anybody.
 * **reflection**: the exporter is the same on both sides, and no role is bound.
+
+Not proven here:
+    No answer of a running Atlas service is public; the tests make theirs, around logs as dstack writes them.
 """
 
 import hashlib

@@ -16,6 +16,10 @@ What its layouts leave open:
 * **replay** too with ``coco/structured``: whether the document has a nonce is its writer's business.
 * *Init data* (the pod's policy) is in other registers (HOST_DATA, MRCONFIGID): a release has to state them.
 * The evidence of further devices is bound to this, and not verified here.
+
+Not proven here:
+    The one public report of SEV-SNP in this JSON is bound to nothing that is known; what guests post was made
+    from the description of the protocol.
 """
 
 import base64

@@ -15,6 +15,10 @@ What it leaves open:
   says so itself and lets a manifest pin the chips; here, a list of chips in the policy does that.
 * **diversion**: any genuine pod of the same release may answer, on anybody's machine.
 * **reflection**: no role is bound.
+
+Not proven here:
+    No certificate of a running Contrast pod is public, so the tests write theirs, and the protocol buffers in
+    them, from the descriptions of Google's libraries.
 """
 
 import hashlib

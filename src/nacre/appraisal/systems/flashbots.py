@@ -16,6 +16,9 @@ What they leave open:
 * ``flashbots/ratls-1``: **diversion** (any genuine machine of the same release may answer).
 * ``flashbots/attested-tls``: **replay** for as long as the certificate is valid, by its own word; **relay**
   (whoever has the key of one accepted machine answers for all); **diversion**; **reflection** (no role).
+
+Not proven here:
+    No certificate or message of a running builder is public with what it is bound to; the tests make theirs.
 """
 
 import hashlib

@@ -16,6 +16,9 @@ What it leaves open:
 * **reflection**: no role is bound.
 * The reports are taken from VMPL 1.
 * ``gpu_token`` is a token of NVIDIA's service, whose nonce is the same hash of the key; it is not read here.
+
+Not proven here:
+    No report of a running nilCC guest is public with the key that it is bound to; the tests make theirs.
 """
 
 from collections.abc import Mapping

@@ -21,6 +21,10 @@ What its layout leaves open:
 * **reflection**: no role is bound.
 * The manifest's own claims (who approved it, which registers it names) are for whoever reads it. QuorumOS
   also wants PCR3, the role of the parent instance, to be as in the manifest: state it in the release.
+
+Not proven here:
+    No document with the commitments of 2026 is public; the tests make theirs. There is one of 2022, without
+    them.
 """
 
 import functools

@@ -14,6 +14,10 @@ What it leaves open:
 * **a GPU that is not there**: with ``secretvm/tls-key`` the second half is zero, which says only that the
   guest did not bind a GPU. The GPU's own evidence is not verified here.
 * RTMR3 holds the Compose file and more. Nothing that this module reads says so; a release states its value.
+
+Not proven here:
+    The only public quotes come without the key that they are bound to; of those, the half with the nonce of
+    the GPU was compared.
 """
 
 import hashlib

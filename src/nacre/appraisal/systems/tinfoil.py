@@ -18,6 +18,9 @@ What its layouts leave open:
 * ``tinfoil/v2-tls-key`` says nothing of the HPKE key: the second half may be anything.
 * **Evidence of GPUs** is bound in version 3, and not verified here.
 * Which code an image was built from is for Tinfoil's signed bundles; here a release states registers.
+
+Not proven here:
+    No document of Tinfoil is public under a licence that lets us keep it; the tests make theirs.
 """
 
 import base64
