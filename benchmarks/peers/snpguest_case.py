@@ -2,7 +2,8 @@
 """Answer one conformance case with snpguest: the hermetic contract on stdin and stdout.
 
 The program is given as the argument. It reads a folder, so the documents of the case are written to one,
-the anchor as the ARK: snpguest trusts whatever lies there under that name.
+the anchor as the ARK: snpguest trusts whatever lies there under that name. It wants to be told the processor
+of a report of version 2; that is the product line of the anchor.
 """
 
 import json
@@ -15,6 +16,7 @@ import msgspec
 
 _SIGNER = 0x48
 _VLEK = 1
+_MODELS = ("milan", "genoa", "turin")
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -30,13 +32,15 @@ def main() -> int:
         return _say("fail", "not this kind of evidence", 20)
     kind = (asked.evidence[_SIGNER] >> 2) & 7 if len(asked.evidence) > _SIGNER else 0
     key, authority = ("vlek", "asvk") if kind == _VLEK else ("vcek", "ask")
+    anchor_name = asked.anchor.lower()  # as DER: its common name is in it as it is
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "ark.der").write_bytes(asked.anchor)
         (folder / f"{authority}.der").write_bytes(asked.collateral.get("ask", b""))
         (folder / f"{key}.der").write_bytes(asked.collateral.get("vek", b""))
         (folder / "report.bin").write_bytes(asked.evidence)
-        for words in (["certs", name], ["attestation", name, str(folder / "report.bin")]):
+        model = [f"--processor-model={one}" for one in _MODELS if f"ark-{one}".encode() in anchor_name]
+        for words in (["certs", name], ["attestation", *model, name, str(folder / "report.bin")]):
             ran = subprocess.run(
                 [sys.argv[1], "verify", *words], capture_output=True, text=True, errors="replace", check=False
             )
@@ -44,7 +48,8 @@ def main() -> int:
                 sys.stderr.write(ran.stderr)
                 return 1
             if ran.returncode:
-                return _say("fail", (ran.stderr.strip() or ran.stdout.strip())[-300:], 10)
+                said = (ran.stderr.strip() or ran.stdout.strip() or "nothing").splitlines()
+                return _say("fail", next((line for line in said if line.startswith("ERROR")), said[0]), 10)
     return _say("pass", "", 0)
 
 

@@ -105,6 +105,7 @@ def _lines(known: dict[str, _Outcome]) -> Iterator[str]:
         f"- commits: {', '.join(commits)}",
         "",
         "Fuzzing has no end. A reader that was fuzzed for a minute was looked at for a minute, not more.",
+        "What is younger than its commit, or not in the table, was not tried.",
         "",
         "| test | outcome | took | found |",
         "| --- | --- | ---: | --- |",
