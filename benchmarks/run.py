@@ -27,6 +27,7 @@ _SECTIONS = {
     "nitro": [["benchmarks.nitro", *_OPENSSL], ["benchmarks.nitro", *_AWSLC]],
     "snp": [["benchmarks.snp", *_OPENSSL], ["benchmarks.snp", *_AWSLC]],
     "results": [["benchmarks.results", *_OPENSSL]],
+    "reference": [["benchmarks.reference", *_OPENSSL]],
     "startup": [["benchmarks.startup"]],
     "memory": [["benchmarks.memory", *_OPENSSL]],
 }
