@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 from tests.appraisal.systems import guests
-from tests.fuzz.targets import COLLATERAL, VECTORS, Target, genuine, leaf
+from tests.fuzz import results
+from tests.fuzz.targets import COLLATERAL, SNP_DOCUMENTS, VECTORS, Target, genuine, leaf
 
 from nacre import platforms
 from nacre.appraisal.identity import IdentityDocument
@@ -53,11 +54,12 @@ def _seeds(name: str) -> Iterator[bytes]:
         yield from _of_certificates(name, _certificates(quotes, documents))
     elif name in _WRITTEN:
         yield from _written(name)
-    elif name == "envelope":
-        yield from _envelopes()
+    elif name == "envelope" or name.startswith("token"):
+        yield from _envelopes() if name == "envelope" else results.seeds(name)
     elif name == "collateral":
-        for place, role in enumerate(COLLATERAL):
-            yield from (bytes((place,)) + document for document in _roles(quotes, role))
+        yield from _numbered(COLLATERAL, quotes)
+    elif name.startswith("snp"):
+        yield from _of_snp(name)
     elif name == "cbor":
         yield from (bytes((rules,)) + document for document in documents for rules in (0, 5, 7))
         yield from (b"\5" + payload for payload in _payloads(documents))
@@ -65,6 +67,20 @@ def _seeds(name: str) -> Iterator[bytes]:
         yield from documents
     else:
         yield from (case.evidence for case in quotes if name.startswith(("quote", case.platform)))
+
+
+def _of_snp(name: str) -> Iterator[bytes]:
+    if name == "snp-endorsements":
+        yield from _numbered(SNP_DOCUMENTS, [genuine("snp")])
+    else:
+        yield from (case.evidence for case in _cases() if case.platform == "snp")
+        yield from (path.read_bytes() for path in sorted((VECTORS / "az-vtpm").rglob("hcl-report.bin")))
+
+
+def _numbered(roles: tuple[str, ...], cases: list[Case]) -> Iterator[bytes]:
+    """Documents behind the number of their role."""
+    for place, role in enumerate(roles):
+        yield from (bytes((place,)) + document for document in _roles(cases, role))
 
 
 @functools.cache

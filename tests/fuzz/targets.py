@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 from cryptography import x509 as peer
+from tests.fuzz import results
 
 from nacre import platforms
 from nacre.appraisal import systems
@@ -37,9 +38,10 @@ from nacre.trust import cbor, cose, crl, der, pem, times, x509
 from nacre.trust import json as strict
 from nacre.trust.keys import P256_SHA256, P384_SHA384, EcdsaScheme, raw_signature
 from nacre.trust.memo import Memo
+from nacre.trust.rsa import PSS_4096_SHA384
 from nacre.trust.signatures import Signatures
 
-__all__ = ["COLLATERAL", "TARGETS", "VECTORS", "Target", "attempt", "genuine", "leaf"]
+__all__ = ["COLLATERAL", "SNP_DOCUMENTS", "TARGETS", "VECTORS", "Target", "attempt", "genuine", "leaf"]
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 
@@ -199,6 +201,7 @@ def _crl(data: bytes) -> None:
 def _key(data: bytes) -> None:
     for scheme in (P256_SHA256, P384_SHA384):
         _quietly(functools.partial(_verify, scheme, data))
+    _quietly(lambda: PSS_4096_SHA384.spki(data[:-512] or data).holds(data[-512:], data))
 
 
 def _verify(scheme: EcdsaScheme, data: bytes) -> None:
@@ -265,6 +268,7 @@ def genuine(platform: str) -> Case:
             "sgx": "sgx/automata-net-v3-00606a000000-e17-swhardeningneeded-268c06",
             "tdx": "tdx/google-v5-90c06f000000-e18-uptodate-cf77a6",
             "nitro": "nitro/dstack-prod-2025-12-indefinite",
+            "snp": "snp/openpcc-genoa-v3-a9e919-crl",
         }[platform]
     )
 
@@ -272,7 +276,10 @@ def genuine(platform: str) -> Case:
 @functools.cache
 def _trusting() -> Policy:
     """Return a policy that gives up all that no attacker has to break signatures for."""
-    return Policy.parse('accept = "WARNING"\nunsafe_waive = ["binding", "executables", "freshness"]')
+    return Policy.parse(
+        'accept = "WARNING"\nunsafe_waive = ["binding", "executables", "freshness"]\n'
+        '[snp]\naccept_advisories = ["any"]\n'
+    )
 
 
 @functools.cache
@@ -328,6 +335,17 @@ def _collateral(data: bytes) -> None:
     _judged(case, case.evidence, Endorsements({**case.collateral, role: data[1:]}))
 
 
+#: The documents that ``snp-endorsements`` replaces, likewise.
+SNP_DOCUMENTS = ("vek", "ask", "ark", "crl")
+
+
+def _snp_documents(data: bytes) -> None:
+    """The first byte says which document is replaced."""
+    case = genuine("snp")
+    role = SNP_DOCUMENTS[data[0] % len(SNP_DOCUMENTS)] if data else SNP_DOCUMENTS[0]
+    _judged(case, case.evidence, Endorsements({**case.collateral, role: data[1:]}))
+
+
 # ── What people write ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -375,6 +393,10 @@ _DER_WORDS = (
 )
 _JSON_WORDS = (b'{"tcbInfo":', b',"signature":"', b'"tcbLevels":[', b'"svn":', b"\\u0022", b"1e9", b"-0")
 _NITRO_WORDS = (b"\xbf", b"\xff", b"hmodule_id", b"hcabundle", b"dpcrs", b"\xa1\x01\x38\x22", b"\xf6")
+_SNP_WORDS = (
+    *(b"HCLA", b'{"keys":[', b'"user-data":"', bytes(24), b"-----BEGIN CERTIFICATE-----\n"),
+    *(bytes.fromhex("63da758de6644564adc5f4b93be8accd"), bytes.fromhex("4ab7b379bbac4fe4a02f05aef327c782")),
+)
 _ENVELOPE_WORDS = (
     *(b'"quote":"', b'"event_log":"[', b'"attestation":"0000', b'"imr":3', b'"event_type":134217729'),
     *(b"compose-hash", b"system-ready", b"\xd9\xea\x60", bytes.fromhex("2b0601040183e73d0108")),
@@ -439,6 +461,9 @@ TARGETS: Mapping[str, Target] = {
         Target("sgx-appraisal", functools.partial(_appraisal, "sgx"), "quote"),
         Target("tdx-appraisal", functools.partial(_appraisal, "tdx"), "quote"),
         Target("nitro-appraisal", functools.partial(_appraisal, "nitro"), "cbor", _NITRO_WORDS),
+        Target("snp-report", functools.partial(_evidence, ("snp",)), "bytes", _SNP_WORDS),
+        Target("snp-appraisal", functools.partial(_appraisal, "snp"), "bytes", _SNP_WORDS),
+        Target("snp-endorsements", _snp_documents, "der", (*_DER_WORDS, *_PEM_WORDS)),
         Target("collateral", _collateral, "json", (*_JSON_WORDS, *_PEM_WORDS, *_DER_WORDS)),
         Target("policy", _policy, "toml", _TOML_WORDS),
         Target("release", _release, "toml", _TOML_WORDS),
@@ -448,5 +473,8 @@ TARGETS: Mapping[str, Target] = {
         Target("reference", _reference, "json", _REFERENCE_WORDS),
         Target("wrapped", _wrapped, "cbor", _MANIFEST_WORDS),
         Target("identity-document", _identity_document, "cbor"),
+        Target("token", results.token, "json", results.TOKEN_WORDS),
+        Target("token-claims", results.claims, "json", results.TOKEN_WORDS),
+        Target("token-keys", results.keys, "json", (b'"kty":', b'"crv":"P-256"', b'"keys":[', b'"kid":')),
     )
 }
