@@ -48,7 +48,12 @@ _NOTHING = Endorsements({})
 @pytest.mark.parametrize("product", ["Milan", "Genoa", "Turin"])
 def test_what_the_host_sent_is_used(product: str, kind: str) -> None:
     world = World(product=product, kind=kind)
+    # All but the revocation list: a host would send one from before the revocation.
     claims = verify(world, evidence=_sent(world), endorsements=_NOTHING)
+    (revocation,) = [check for check in claims.checks if check.id == "revocation"]
+    assert revocation.status is Status.SKIPPED
+    listed = Endorsements({"crl": world.documents["crl"]})
+    claims = verify(world, evidence=_sent(world), endorsements=listed)
     assert claims.evidence.form == "extended"
     assert {check.status for check in claims.checks} <= {Status.PASS, Status.NOT_APPLICABLE}
     assert claims.identity.get("csp_id", CSP) == CSP
@@ -117,6 +122,14 @@ def test_azure() -> None:
     assert verify(world, evidence=_azure(world)).committed.data == b""
     names = [view.name for view in PLATFORM.views(claims.evidence)]
     assert "hcl.runtime" in names
+
+
+def test_a_guest_that_wraps_its_own_report_is_no_paravisor() -> None:
+    """A guest below the paravisor may ask for reports too, whatever levels a policy accepts of bare ones."""
+    guest = World(version=3).but(report={"vmpl": 2})
+    made = appraised(guest, evidence=_azure(guest, user_data=BINDING.digest), section=SnpPolicy(vmpls=(0, 2)))
+    (check,) = [check for check in made.checks if check.id == "snp.vmpl"]
+    assert (check.status, check.reason) == (Status.FAIL, "snp-vmpl")
 
 
 def test_azures_registers_are_the_paravisors() -> None:

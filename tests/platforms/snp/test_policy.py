@@ -229,16 +229,31 @@ def test_advisories_that_a_policy_lives_with() -> None:
 
 
 def test_a_minimum_of_ones_own_takes_the_place_of_the_table() -> None:
-    own = TcbMinimum(product="Genoa", bootloader=9, snp=0x18)
+    own = TcbMinimum(product="Genoa", bootloader=9, snp=0x18, microcode=1)
     policy = SnpPolicy(minimum_tcb=(own,))
     for check in ("snp.tcb", "snp.launch-tcb"):
-        assert outcome(_at(snp=0x18, microcode=0), check, policy) == (_PASS, "snp-tcb-own")
+        assert outcome(_at(snp=0x18, microcode=1), check, policy) == (_PASS, "snp-tcb-own")
+        assert outcome(_at(snp=0x18, microcode=0), check, policy) == (_FAIL, "snp-tcb-below")
         assert outcome(_at(snp=0x17), check, policy) == (_FAIL, "snp-tcb-below")
     assert "snp 23, not 24" in explain(judged(_at(snp=0x17), policy)["snp.tcb"])
     # Of its line alone.
     assert outcome(_at("Turin", snp=3), "snp.tcb", policy) == (_FAIL, "snp-tcb-low")
     # Component by component: a high boot loader is no substitute.
     assert outcome(_at(bootloader=255, snp=0x17), "snp.tcb", policy) == (_FAIL, "snp-tcb-below")
+
+
+def test_what_a_minimum_leaves_unsaid_is_held_against_the_table() -> None:
+    """Else a line about the SNP firmware would quietly accept any microcode, also that of launch."""
+    some = SnpPolicy(minimum_tcb=(TcbMinimum(product="Genoa", snp=0x18),))
+    none = SnpPolicy(minimum_tcb=(TcbMinimum(product="Genoa"),))
+    for check in ("snp.tcb", "snp.launch-tcb"):
+        assert outcome(_at(snp=0x18, microcode=0x10), check, some) == (_FAIL, "snp-tcb-low")
+        assert outcome(_at(snp=0x17), check, none) == (_FAIL, "snp-tcb-low")
+
+
+def test_no_guest_was_launched_under_more_than_what_runs() -> None:
+    newer = version_of("Genoa", {**LEVELS["Genoa"], "snp": 0xF0})
+    assert outcome(World(report={"launch_tcb": newer}), "snp.firmware") == (_FAIL, "snp-tcb-order")
 
 
 def test_the_minimum_of_turin_has_an_fmc() -> None:

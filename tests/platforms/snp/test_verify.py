@@ -230,7 +230,7 @@ def test_a_rogue_authority() -> None:
         ("ark", {"extensions": (constraints(length=0), usage(b"\x01\x06"))}, "path-too-long"),
         ("ark", {"extensions": (constraints(), usage(b"\x01\x02"))}, "key-usage"),
         ("authority", {"subject": "SEV-Rome"}, "wrong-role"),
-        ("authority", {"subject": "SEV-Milan"}, "issuer-mismatch"),
+        ("authority", {"subject": "SEV-Milan"}, "wrong-role"),  # another line's, below this line's root
         ("authority", {"issuer": "ARK-Milan"}, "root-not-trusted"),
         ("vek", {"issuer": "SEV-Milan"}, "issuer-mismatch"),
         ("vek", {"subject": "SEV-VCEK2"}, "wrong-role"),

@@ -89,16 +89,15 @@ def endorsed_key(
     return endorsed
 
 
-def revocation_list(
-    evidence: SnpEvidence, endorsements: Endorsements, endorsed: Endorsed, signatures: Signatures
-) -> Crl | None:
+def revocation_list(endorsements: Endorsements, endorsed: Endorsed, signatures: Signatures) -> Crl | None:
     """Check that the revocation list is the ARK's own; None if there is none. Nobody is looked up in it yet.
 
     Raises:
         VerificationError: It is somebody else's.
         MalformedEvidence: It can not be read.
     """
-    data = _document("crl", evidence, endorsements)
+    # Only the verifier's own: a host would send along a list from before the revocation.
+    data = endorsements.get("crl")
     if data is None:
         return None
     anchor = endorsed.anchor
@@ -156,6 +155,10 @@ def _check(
         )
     product, kind = found
     anchor, root = _anchor(authority, anchors)
+    if root.common_name != f"ARK-{product.name}":
+        raise VerificationError(
+            "wrong-role", check=CHAIN, actual=root.common_name, expected=(f"ARK-{product.name}",)
+        )
     for each in above:
         if each.der != root.der:
             raise _untrusted(each, anchors)

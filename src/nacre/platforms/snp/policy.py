@@ -64,8 +64,8 @@ class SnpPolicy(PlatformPolicy, frozen=True, kw_only=True, forbid_unknown_fields
         unsafe_allow_migration: Accept a guest with a migration agent, which may take it to a machine that
             nobody attested.
         accept_advisories: AMD bulletins of the table of minimum TCBs to live with; ``["any"]`` for all.
-        minimum_tcb: Minimum TCBs of your own; a product line that is named here is no longer held against
-            the table that ships.
+        minimum_tcb: Minimum TCBs of your own; a component that is given here is no longer held against the
+            table that ships.
         minimum_launch_tcb: Likewise for the TCB at launch; without it ``minimum_tcb`` holds for that too.
         unsafe_ignore_launch_tcb: Look at the TCB that is reported alone, even if the guest was launched under
             an older one, which may have let the host in.

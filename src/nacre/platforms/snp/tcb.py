@@ -28,8 +28,8 @@ _ANY = "any"
 def judge_tcb(claims: SnpClaims, policy: SnpPolicy) -> Iterator[Check]:
     """Hold the four TCBs and the firmware's version against the policy.
 
-    1. ``snp.tcb``: REPORTED_TCB meets the policy's own minimum for the product line, or every row of the
-       shipped table whose advisory the policy does not accept.
+    1. ``snp.tcb``: REPORTED_TCB meets the policy's own minimum for the product line, and every row of the
+       shipped table whose component that leaves unsaid and whose advisory the policy does not accept.
     2. ``snp.launch-tcb``: so does LAUNCH_TCB.
     3. ``snp.firmware``: no TCB is above CURRENT_TCB, what runs is committed, its version is not too low.
     """
@@ -54,12 +54,18 @@ def _minimum(minimums: Sequence[TcbMinimum], product: Product) -> TcbMinimum | N
 def _level(  # noqa: PLR0917 (one TCB, whose it is, and what it is held against)
     check: str, tcb: bytes, report: Report, product: Product, own: TcbMinimum | None, policy: SnpPolicy
 ) -> Check:
-    if own is not None:
-        return _own_level(check, tcb, product, own)
+    below = _below(tcb, product, own) if own is not None else ()
+    if below:
+        return failed(check, "snp-tcb-below", actual=below, expected=product.name)
     chip = ""
     if report.version >= HAS_PROCESSOR:
         chip = kind_of_chip(product, report.cpuid_model, report.cpuid_stepping)
     short = shortfalls(product.name, chip, tcb)
+    if own is not None:
+        # What the policy leaves unsaid stays held against the table.
+        short = tuple([each for each in short if not getattr(own, each.floor.component)])
+        if not short:
+            return passed(check, "snp-tcb-own")
     if not short:
         return _TCB if check == "snp.tcb" else _LAUNCH_TCB
     advisories = tuple(dict.fromkeys(each.floor.advisory for each in short))
@@ -75,23 +81,24 @@ def _sentence(short: Sequence[Shortfall]) -> str:
     return "; ".join(map(str, short))
 
 
-def _own_level(check: str, tcb: bytes, product: Product, own: TcbMinimum) -> Check:
+def _below(tcb: bytes, product: Product, own: TcbMinimum) -> tuple[str, ...]:
     levels = product.tcb(tcb)
-    short = tuple(
+    return tuple(
         [
             f"{name} {level}, not {least}"
             for name in COMPONENTS
             if (level := getattr(levels, name)) is not None and level < (least := getattr(own, name))
         ]
     )
-    if short:
-        return failed(check, "snp-tcb-below", actual=short, expected=product.name)
-    return passed(check, "snp-tcb-own")
 
 
 def _firmware(report: Report, product: Product, policy: SnpPolicy) -> Check:
     current = report.current_tcb
-    for name, tcb in (("REPORTED_TCB", report.reported_tcb), ("COMMITTED_TCB", report.committed_tcb)):
+    for name, tcb in (
+        ("REPORTED_TCB", report.reported_tcb),
+        ("COMMITTED_TCB", report.committed_tcb),
+        ("LAUNCH_TCB", report.launch_tcb),
+    ):
         if tcb != current and _above(product, tcb, current):
             return failed("snp.firmware", "snp-tcb-order", name=name, actual=tcb, expected=current)
     runs = (report.current_major, report.current_minor, report.current_build)

@@ -97,7 +97,7 @@ def verify_report(
         trail.checks.append(_SIGNATURE)
         # (4)
         trail.begin("revocation")
-        crl = revocation_list(evidence, endorsements, endorsed, signatures)
+        crl = revocation_list(endorsements, endorsed, signatures)
         # (5)
         signatures.settle()
         # (6)
