@@ -438,6 +438,9 @@ def test_the_id_block() -> None:
         f'chips = ["{"ab" * 63}zz"]',
         f'id_keys = ["{"ab" * 32}"]',
         f'author_keys = ["{"ab" * 49}"]',
+        f'id_keys = ["{"00" * 48}"]',  # what a report says if nobody signed its ID block
+        f'author_keys = ["{"00" * 48}"]',
+        "min_abi = [1, 55, 0]",
         'accept_advisories = ["AMD-SB-1"]',
         'refuse_products = ["milan"]',
         'refuse_products = ["Venice"]',

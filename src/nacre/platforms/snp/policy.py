@@ -23,6 +23,7 @@ _BITS = 64
 
 _Level = Annotated[int, msgspec.Meta(ge=0, le=255)]
 _Bit = Annotated[int, msgspec.Meta(ge=0, lt=_BITS)]
+_NO_KEY = "00" * 48
 _Version = Annotated[tuple[_Level, ...], msgspec.Meta(max_length=3)]
 
 
@@ -107,7 +108,7 @@ class SnpPolicy(PlatformPolicy, frozen=True, kw_only=True, forbid_unknown_fields
     unsafe_ignore_launch_tcb: bool = False
     allow_provisional_firmware: bool = False
     min_firmware: _Version = ()
-    min_abi: _Version = ()
+    min_abi: Annotated[tuple[_Level, ...], msgspec.Meta(max_length=2)] = ()
     require_alias_check: bool = True
     allow_smt: bool = True
     require_single_socket: bool = False
@@ -141,6 +142,11 @@ class SnpPolicy(PlatformPolicy, frozen=True, kw_only=True, forbid_unknown_fields
                 if len(value) not in [2 * size for size in accepted] or not set(value) <= _HEX:
                     expected = " or ".join(map(str, accepted))
                     raise ConfigurationError("policy-hex", key=key, actual=value, expected=expected)
+        if _NO_KEY in (*self.id_keys, *self.author_keys):
+            # What a report says that nobody signed an ID block for.
+            raise ConfigurationError(
+                "policy-range", key="id_keys", actual=_NO_KEY, expected="the digest of a key"
+            )
         _in_range("accept_advisories", self.accept_advisories, (*_ADVISORIES, _ANY))
         _in_range("refuse_products", self.refuse_products, tuple(PRODUCTS))
         _in_range("unsafe_accept_products", self.unsafe_accept_products, tuple(PRODUCTS))
