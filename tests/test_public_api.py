@@ -77,6 +77,8 @@ def _made_in(module: ModuleType, public: str) -> bool:
     value = getattr(module, public)
     if not inspect.isclass(value) and not inspect.isroutine(value):
         return True  # an instance has the module of its class
+    if "<locals>" in getattr(value, "__qualname__", ""):
+        return True  # and a function that was made here that of its maker
     home = getattr(value, "__module__", module.__name__)
     return home == module.__name__ or not str(home).startswith("nacre.")
 

@@ -4,10 +4,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from nacre.trust import keys
 
 _MOMENTS = {"sgx": "2025-08-30T05:09:00Z", "tdx": "2026-02-14T00:17:00Z", "nitro": "2025-12-25T16:04:20Z"}
 _KEPT = ("PATH", "PYTHON", "LANG", "COV")
@@ -42,6 +44,14 @@ def nacre(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def _engine_is_undecided_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that ran in this process decided for it; the tests of others decide anew."""
+    monkeypatch.setattr(keys, "_openssl_only", [])
+    yield
+    keys.engine.cache_clear()
 
 
 @pytest.fixture(scope="session")

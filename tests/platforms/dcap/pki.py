@@ -21,7 +21,8 @@ from cryptography.x509.oid import NameOID
 
 from nacre.appraisal.bindings import Binding
 from nacre.platforms.base import Endorsements
-from nacre.platforms.dcap.layout import BODY_TYPES, SGX_REPORT, Layout
+from nacre.platforms.dcap.layout import BODY_TYPES, SGX_REPORT
+from nacre.platforms.layout import Layout
 from nacre.trust.anchors import Anchor, private_anchor
 
 NOW = 1_780_315_200  # 2026-06-01T12:00:00Z

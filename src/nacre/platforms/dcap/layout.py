@@ -20,7 +20,6 @@ __all__ = [
     "TEE_SGX",
     "TEE_TDX",
     "BodyType",
-    "Layout",
     "QuoteHeader",
     "SgxReport",
     "TdReport",

@@ -8,8 +8,9 @@ from nacre.errors import MalformedEvidence
 from nacre.platforms.base import FieldView
 from nacre.platforms.dcap.endorsements import read_chain
 from nacre.platforms.dcap.evidence import CERT_HEADER, CertType, Quote
-from nacre.platforms.dcap.layout import HEADER, SGX_REPORT, Layout, SgxReport, TdReport
+from nacre.platforms.dcap.layout import HEADER, SGX_REPORT, SgxReport, TdReport
 from nacre.platforms.dcap.pck import SGX_TYPES, PckExtension, parse_extension
+from nacre.platforms.layout import Layout
 from nacre.reasons import render
 from nacre.trust.names import common_name_of
 from nacre.trust.x509 import Certificate
