@@ -11,7 +11,7 @@ from tests.platforms.snp.pki import CSP, World
 from nacre.appraisal.bindings import Binding
 from nacre.appraisal.verdict import Verdict
 from nacre.checks import Status
-from nacre.errors import UnsupportedEvidence
+from nacre.errors import UnsupportedEvidence, VerificationError
 from nacre.platforms.base import Endorsements
 from nacre.platforms.snp import PLATFORM
 from nacre.platforms.snp.policy import SnpPolicy
@@ -122,6 +122,24 @@ def test_azure() -> None:
     assert verify(world, evidence=_azure(world)).committed.data == b""
     names = [view.name for view in PLATFORM.views(claims.evidence)]
     assert "hcl.runtime" in names
+
+
+def test_behind_the_hash_of_runtime_data_is_nothing() -> None:
+    """Report data with more than that hash were somebody else's to choose."""
+    world = World(version=3)
+    runtime = hashlib.sha256(b'{"keys":[]}').digest()
+    verify(world, evidence=_azure(world, report_data=runtime + bytes(32)))
+    other = _azure(world, report_data=runtime + bytes(31) + b"\1")
+    with pytest.raises(VerificationError) as caught:
+        verify(world, evidence=other)
+    assert caught.value.code == "hcl-runtime-data"
+
+
+def test_an_author_that_nobody_checked_is_no_register() -> None:
+    author = {"author_key_digest": b"\7" * 48}
+    assert verify(World(report=author)).registers["author_key_digest"] == bytes(48)
+    checked = World(report={**author, "signer_info": 1})
+    assert verify(checked).registers["author_key_digest"] == b"\7" * 48
 
 
 def test_a_guest_that_wraps_its_own_report_is_no_paravisor() -> None:

@@ -162,7 +162,7 @@ def wraps_report(data: bytes) -> bool:
 
 
 def check_runtime(hcl: Hcl, report_data: bytes) -> Check:
-    """Check that the report commits to the runtime data: the hash stands at the front of its report data.
+    """Check that the report commits to the runtime data: its report data is their hash, then zeros.
 
     Worth something only once the report's signature held.
 
@@ -173,14 +173,10 @@ def check_runtime(hcl: Hcl, report_data: bytes) -> Check:
     Raises:
         VerificationError: ``hcl-runtime-data``.
     """
-    digest = hcl.digest()
-    if not report_data.startswith(digest):
+    commits = hcl.digest().ljust(len(report_data), b"\0")
+    if report_data != commits:
         raise VerificationError(
-            "hcl-runtime-data",
-            check=RUNTIME_CHECK,
-            what=hcl.algorithm,
-            expected=digest,
-            actual=report_data[: len(digest)],
+            "hcl-runtime-data", check=RUNTIME_CHECK, what=hcl.algorithm, expected=commits, actual=report_data
         )
     return _RUNTIME_PASSED
 
