@@ -5,7 +5,7 @@ An opinion is never a verdict of ours: we did not see the evidence. It is shown 
 pinned key that signed it, and it enters no Result as if we had checked anything but the token.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from typing import Final, Protocol
@@ -202,13 +202,14 @@ def token_of(claims: Mapping[str, object], *, what: str, nonces: tuple[str, ...]
 
 
 def check_token(
-    token: Token, expected: Expected, *, issuers: tuple[str, ...] | None, what: str
-) -> Iterator[Check]:
+    token: Token, expected: Expected, checks: list[Check], *, issuers: tuple[str, ...] | None, what: str
+) -> None:
     """Hold a token against what the caller demands, one check after the other.
 
     Args:
         token: What it says about itself.
         expected: What the caller demands.
+        checks: Where each check that holds is added, so that those before a failure are kept.
         issuers: Who may have issued it if the caller does not say; empty if the caller has to; None if it is
             the pinned key that says who.
         what: What errors call the token.
@@ -218,10 +219,10 @@ def check_token(
         VerificationError: ``token-issuer``, ``token-future``, ``token-not-yet``, ``token-expired``,
             ``token-old``, ``token-audience`` or ``token-nonce``.
     """
-    yield _issuer(token, expected.issuers or issuers, what)
-    yield _times(token, expected, what)
-    yield _audience(token, expected.audience, what)
-    yield _nonce(token, expected.nonce, what)
+    checks.append(_issuer(token, expected.issuers or issuers, what))
+    checks.append(_times(token, expected, what))
+    checks.append(_audience(token, expected.audience, what))
+    checks.append(_nonce(token, expected.nonce, what))
 
 
 def _issuer(token: Token, issuers: tuple[str, ...] | None, what: str) -> Check:
