@@ -12,7 +12,8 @@
     ├── ConfigurationError         a policy, release or argument that cannot be used
     ├── ChannelError               an attested channel could not be made
     ├── CustodyError               the key network refused
-    └── BuildError                 an image could not be built or rebuilt
+    ├── BuildError                 an image could not be built or rebuilt
+    └── EnclaveError               an enclave could not be run, or its device or agent refused
 
 Every error has a stable ``code``, listed with its words in ``reasons.json``.
 """
@@ -31,6 +32,7 @@ __all__ = [
     "ChannelError",
     "ConfigurationError",
     "CustodyError",
+    "EnclaveError",
     "EndorsementsUnavailable",
     "MalformedEvidence",
     "NacreError",
@@ -117,3 +119,7 @@ class CustodyError(NacreError):
 
 class BuildError(NacreError):
     """An image could not be built, or a rebuild differs."""
+
+
+class EnclaveError(NacreError):
+    """An enclave could not be run, or its device or agent refused."""

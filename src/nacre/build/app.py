@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``nacre.toml``: what an application is, as its developer writes it and as it is measured.
+
+The file is part of the image, so whoever changes a line of it changes the registers.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from nacre.appraisal.documents import Document, read_text
+
+__all__ = ["App", "Resources"]
+
+_WHAT = "application"
+_FILE = "nacre.toml"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
+_HOST = re.compile(r"(?=.{1,253}:)[a-z0-9-]+(\.[a-z0-9-]+)*:(?P<port>[1-9][0-9]{0,4})")
+_LAST_PORT = 65535
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an enclave is given.
+
+    Attributes:
+        memory: MiB.
+        cpus: Virtual processors.
+    """
+
+    memory: int = 256
+    cpus: int = 1
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An application.
+
+    Attributes:
+        name: Lower-case letters, digits and dashes, at most 64.
+        version: Text.
+        entry: The command and its arguments; run in the source folder.
+        source: The folder with the application's files, below the folder of ``nacre.toml``.
+        environment: Variables of the application's process; it gets no others but those of the agent
+            (``NACRE_SOCKET``, where the agent listens; ``NACRE_LISTEN``, where the application should).
+        port: The TCP port on which the application listens inside; absent: the Unix socket
+            ``NACRE_LISTEN``.
+        egress: Hosts that it may reach through the agent, ``host:port``; none by default.
+        restart: What happens when its process ends: ``never`` leaves the agent answering, ``on-failure``
+            and ``always`` start it again, ``halt`` ends the enclave.
+        raw_report_data: Whether the application may choose all 64 bytes that evidence commits to. Every
+            other binding of such a release is worth less: a caller could ask for another purpose's digest.
+        profile: ``isolated``: no egress, no input but through the attested channel.
+        resources: What an enclave is given.
+    """
+
+    name: str
+    version: str
+    entry: tuple[str, ...]
+    source: str = "."
+    environment: dict[str, str] = {}
+    port: int | None = None
+    egress: tuple[str, ...] = ()
+    restart: Literal["never", "on-failure", "always", "halt"] = "never"
+    raw_report_data: bool = False
+    profile: Literal["standard", "isolated"] = "standard"
+    resources: Resources = Resources()
+
+    @classmethod
+    def load(cls, path: str | Path) -> "App":
+        """Read ``nacre.toml``, or the one in a folder.
+
+        Raises:
+            ConfigurationError: Names the file and the key.
+        """
+        file = Path(path)
+        file = file / _FILE if file.is_dir() else file
+        document = Document.parse(read_text(file, what=_WHAT), what=_WHAT, file=str(file))
+        app = document.convert(cls)
+        for key, problem in _faults(app):
+            raise document.wrong(key, problem)
+        return app
+
+
+def _faults(app: App) -> list[tuple[str, str]]:
+    """List the keys whose values cannot be, and why."""
+    faults = []
+    if not _NAME.fullmatch(app.name):
+        faults.append(("name", "has to be lower-case letters, digits and dashes, at most 64"))
+    if not app.entry or not all(app.entry):
+        faults.append(("entry", "has to be a command and its arguments"))
+    source = Path(app.source)
+    if source.is_absolute() or ".." in source.parts:
+        faults.append(("source", f"{app.source!r} is not below the folder of {_FILE}"))
+    faults += [
+        ("environment", f"{name!r} is not a variable's name")
+        for name in app.environment
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.startswith("NACRE_")
+    ]
+    if app.port is not None and not 0 < app.port <= _LAST_PORT:
+        faults.append(("port", f"{app.port} is not a TCP port"))
+    for host in app.egress:
+        found = _HOST.fullmatch(host)
+        if not found or int(found["port"]) > _LAST_PORT:
+            faults.append(("egress", f"{host!r} is not host:port, in lower case"))
+    if app.profile == "isolated" and app.egress:
+        faults.append(("egress", "an isolated application reaches nobody"))
+    if app.resources.memory < 1 or app.resources.cpus < 1:
+        faults.append(("resources", "have to be at least 1"))
+    return faults
