@@ -84,8 +84,25 @@ def test_texts(value: bytes, code: str) -> None:
     assert refused(World(kind="vlek", add={"5": value}), "snp.chain") == code
 
 
-def test_the_product_in_the_certificate_is_a_hint() -> None:
-    """Bergamo and Siena are of the Genoa line; what they are called there decides nothing."""
+@_LINES
+@pytest.mark.parametrize("kind", ["vcek", "vlek"])
+def test_a_certificate_that_names_another_line(product: str, kind: str) -> None:
+    """Its authority certifies keys of one line, so AMD would have made a mistake."""
+    world = World(product=product, kind=kind)
+    for line in {"Milan", "Genoa", "Turin", "Venice"} - {product}:
+        for name in (line, f"{line}-B0"):
+            assert refused(world.but(add={"2": text(name)}), "snp.chain") == "vek-extension"
+
+
+@_LINES
+def test_with_or_without_a_stepping(product: str) -> None:
+    """Real certificates say Milan-B0, Milan-A0, Genoa-B1, Genoa and Turin; VLEKs say Milan."""
+    for name in (product, f"{product}-A0", f"{product}-B1"):
+        assert verify(World(product=product, add={"2": text(name)})).product.name == product
+
+
+def test_chips_that_have_a_name_of_their_own() -> None:
+    """Bergamo and Siena are of the Genoa line, and no other line."""
     assert verify(World(add={"2": text("Siena-A1")})).product.name == "Genoa"
 
 

@@ -22,7 +22,16 @@ import msgspec
 
 from nacre.errors import UnsupportedEvidence
 
-__all__ = ["COMPONENTS", "PRODUCTS", "Product", "Tcb", "check_processor", "of_issuer", "of_processor"]
+__all__ = [
+    "COMPONENTS",
+    "LINES",
+    "PRODUCTS",
+    "Product",
+    "Tcb",
+    "check_processor",
+    "of_issuer",
+    "of_processor",
+]
 
 #: The components of a TCB, in the order in which they start.
 COMPONENTS: Final = ("fmc", "bootloader", "tee", "snp", "microcode")
@@ -110,12 +119,15 @@ PRODUCTS: Final = {
 #: Lines that are known and not verified here: their reports have a longer TCB in another order.
 _NOT_YET = {"Venice": ((0x1A, 0x50, 0x57), (0x1A, 0x90, 0x9F), (0x1A, 0xA0, 0xAF), (0x1A, 0xC0, 0xC7))}
 
+#: The names of all lines that are known, verified here or not.
+LINES: Final = frozenset((*PRODUCTS, *_NOT_YET))
+
 
 def _cover(processors: tuple[tuple[int, int, int], ...], family: int, model: int) -> bool:
     return any(family == of and first <= model <= last for of, first, last in processors)
 
 
-_LINES = {
+_BY_PROCESSOR = {
     (family, model): product
     for product in PRODUCTS.values()
     for family, first, last in product.processors
@@ -125,7 +137,7 @@ _LINES = {
 
 def of_processor(family: int, model: int) -> Product | None:
     """Find the line of a processor; None if it is not verified here."""
-    return _LINES.get((family, model))
+    return _BY_PROCESSOR.get((family, model))
 
 
 def check_processor(family: int, model: int) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from nacre.errors import MalformedEvidence
-from nacre.platforms.snp.products import Product, Tcb
+from nacre.platforms.snp.products import LINES, Product, Tcb
 from nacre.trust.der import INTEGER, naming, unsigned, whole
 from nacre.trust.x509 import Certificate
 
@@ -86,11 +86,19 @@ def parse_extension(certificate: Certificate, product: Product, kind: str) -> Ve
         if oid in certificate.extensions and _number(certificate, oid, "reserved level"):
             raise _bad("reserved level", expected=0, actual=certificate.extensions[oid][1])
     return VekExtension(
-        _text(certificate, _PRODUCT, "productName"),
+        _name(certificate, product),
         product.version(Tcb(*levels)),  # type: ignore[arg-type]  # only the first level is ever None
         _hwid(certificate, product, kind),
         _csp(certificate, kind),
     )
+
+
+def _name(certificate: Certificate, product: Product) -> str:
+    """Read the line, perhaps with a stepping (Milan-B0), or another name for chips of it (Siena)."""
+    name = _text(certificate, _PRODUCT, "productName")
+    if name.partition("-")[0] in LINES - {product.name}:
+        raise _bad("productName", expected=product.name, actual=name)
+    return name
 
 
 def _hwid(certificate: Certificate, product: Product, kind: str) -> bytes | None:
@@ -145,5 +153,5 @@ def _text(certificate: Certificate, oid: bytes, name: str) -> str:
     return text.decode()
 
 
-def _bad(name: str, *, expected: str | int, actual: bytes | int) -> MalformedEvidence:
+def _bad(name: str, *, expected: str | int, actual: bytes | str | int) -> MalformedEvidence:
     return MalformedEvidence("vek-extension", name=name, expected=expected, actual=actual)
