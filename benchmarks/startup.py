@@ -29,6 +29,7 @@ _BARE = "an interpreter that does nothing"
 _RECORDED = {
     "sgx": ("quote.bin", "2025-08-30T05:09:00Z"),
     "tdx": ("quote.bin", "2026-02-14T00:17:00Z"),
+    "snp": ("report.bin", "2025-09-20T09:10:50Z"),
     "nitro": ("document.cbor", "2025-12-25T16:04:20Z"),
 }
 

@@ -14,6 +14,7 @@ _ACCEPTED, _REJECTED = 0, 10
 _RECORDED = {
     "sgx": ("quote.bin", "tampered.bin", "2025-08-30T05:09:00Z"),
     "tdx": ("quote.bin", "tampered.bin", "2026-02-14T00:17:00Z"),
+    "snp": ("report.bin", "tampered.bin", "2025-09-20T09:10:50Z"),
     "nitro": ("document.cbor", "tampered.cbor", "2025-12-25T16:04:20Z"),
 }
 

@@ -11,7 +11,12 @@ import pytest
 
 from nacre.trust import keys
 
-_MOMENTS = {"sgx": "2025-08-30T05:09:00Z", "tdx": "2026-02-14T00:17:00Z", "nitro": "2025-12-25T16:04:20Z"}
+_MOMENTS = {
+    "sgx": "2025-08-30T05:09:00Z",
+    "tdx": "2026-02-14T00:17:00Z",
+    "snp": "2025-09-20T09:10:50Z",
+    "nitro": "2025-12-25T16:04:20Z",
+}
 _KEPT = ("PATH", "PYTHON", "LANG", "COV")
 
 
@@ -66,7 +71,7 @@ def recorded(examples: Path) -> Callable[..., list[str]]:
 
     def words(platform: str, evidence: str = "") -> list[str]:
         folder = examples / platform
-        name = evidence or ("document.cbor" if platform == "nitro" else "quote.bin")
+        name = evidence or {"snp": "report.bin", "nitro": "document.cbor"}.get(platform, "quote.bin")
         said = ["verify", str(folder / name), "--policy", str(folder / "policy.toml")]
         if platform != "nitro":
             said += ["--endorsements", str(folder / "endorsements")]

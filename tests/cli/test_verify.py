@@ -24,7 +24,12 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 Recorded = Callable[..., list[str]]
 
 #: The moment at which each recorded evidence of examples/verify was good.
-MOMENTS = {"sgx": "2025-08-30T05:09:00Z", "tdx": "2026-02-14T00:17:00Z", "nitro": "2025-12-25T16:04:20Z"}
+MOMENTS = {
+    "sgx": "2025-08-30T05:09:00Z",
+    "tdx": "2026-02-14T00:17:00Z",
+    "snp": "2025-09-20T09:10:50Z",
+    "nitro": "2025-12-25T16:04:20Z",
+}
 
 
 @pytest.mark.parametrize("platform", list(MOMENTS))
