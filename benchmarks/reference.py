@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from nacre.appraisal.reference import manifest, signed
 from nacre.appraisal.reference.convert import Given, read
-from nacre.appraisal.reference.signing import signing_key
 from nacre.appraisal.release import Release, Variant, match
 from nacre.appraisal.result import Result
 from nacre.appraisal.verdict import Verdict
@@ -29,6 +28,7 @@ from nacre.endorsers.verifier import Verifier
 from nacre.platforms.base import Endorsements
 from nacre.trust import keys
 from nacre.trust.jwk import read_keys
+from nacre.trust.signing import signing_key
 
 QUICK = Budget(rounds=6, pieces=0, processes=0)
 FULL = Budget(rounds=40, pieces=0, processes=0)

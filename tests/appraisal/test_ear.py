@@ -427,4 +427,4 @@ def test_other_keys_are_refused(make_result: MakeResult) -> None:
     ):
         with pytest.raises(ConfigurationError) as refused:
             _sign(make_result(), key)
-        assert refused.value.code == "ear-key"
+        assert refused.value.code == "signing-key"

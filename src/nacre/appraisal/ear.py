@@ -7,7 +7,6 @@ Source: draft-ietf-rats-ear-03; for older profiles draft-ietf-rats-ear-00 and -0
 """
 
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -19,10 +18,7 @@ from nacre.errors import ConfigurationError
 from nacre.trust.anchors import Origin
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    SigningKey = EllipticCurvePrivateKey | Ed25519PrivateKey
+    from nacre.trust.signing import PrivateKey
 
 __all__ = [
     "PROFILE",
@@ -40,9 +36,8 @@ PROFILE: Final = "tag:ietf.org,2026:rats/ear#03"
 MAX_DELAY = 300
 
 _NONCE_SIZES = range(8, 65)
-# COSE header parameters and algorithms (RFC 9052, 3.1; RFC 9053, 2).
+# COSE header parameters (RFC 9052, 3.1).
 _COSE_ALGORITHM, _COSE_KEY_ID = 1, 4
-_COSE_NUMBERS = {"ES256": -7, "ES384": -35, "EdDSA": -8}
 _TAG_18 = b"\xd2"
 
 
@@ -171,7 +166,7 @@ class EarSigner:
 
     __slots__ = ("_algorithm", "_build", "_developer", "_head", "_key_id", "_sign")
 
-    def __init__(self, key: "SigningKey", *, developer: str, build: str, key_id: str = "") -> None:
+    def __init__(self, key: "PrivateKey", *, developer: str, build: str, key_id: str = "") -> None:
         """Bind a key.
 
         Args:
@@ -181,11 +176,13 @@ class EarSigner:
             key_id: What headers call the key; verifiers pin keys, they never take one from the header.
 
         Raises:
-            ConfigurationError: ``ear-key`` for any other key.
+            ConfigurationError: ``signing-key`` for any other key.
         """
-        self._algorithm, self._sign = _signer(key)
+        from nacre.trust.signing import signing_key  # noqa: PLC0415 (slow to import, needed to sign only)
+
+        name, self._algorithm, self._sign = signing_key(key)
         self._developer, self._build, self._key_id = developer, build, key_id
-        header = {"alg": self._algorithm, "typ": "eat+jwt"} | ({"kid": key_id} if key_id else {})
+        header = {"alg": name, "typ": "eat+jwt"} | ({"kid": key_id} if key_id else {})
         self._head = _base64url(msgspec.json.encode(header))
 
     def jwt(
@@ -240,7 +237,7 @@ class EarSigner:
         from nacre.appraisal.ear_names import to_cbor  # noqa: PLC0415 (only for CWTs)
         from nacre.trust import cbor  # noqa: PLC0415
 
-        header: dict[int, object] = {_COSE_ALGORITHM: _COSE_NUMBERS[self._algorithm]}
+        header: dict[int, object] = {_COSE_ALGORITHM: self._algorithm}
         if self._key_id:
             header[_COSE_KEY_ID] = self._key_id.encode()
         claims = self._claims(result, issued_at, lifetime, nonce, carry_evidence=carry_evidence)
@@ -265,7 +262,7 @@ class EarSigner:
 def signed_ear(
     result: Result,
     *,
-    key: "SigningKey",
+    key: "PrivateKey",
     issued_at: int,
     developer: str,
     build: str,
@@ -290,7 +287,7 @@ def signed_ear(
         profile: The profile to write, one of :data:`nacre.appraisal.ear_names.PROFILES`.
 
     Raises:
-        ConfigurationError: As :func:`ear`; ``ear-key`` for any other key, ``ear-profile-unknown``.
+        ConfigurationError: As :func:`ear`; ``signing-key`` for any other key, ``ear-profile-unknown``.
     """
     return EarSigner(key, developer=developer, build=build, key_id=key_id).jwt(
         result,
@@ -323,22 +320,3 @@ def _end(result: Result, issued_at: int, lifetime: int | None) -> int | None:
 
 def _base64url(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _signer(key: object) -> tuple[str, Callable[[bytes], bytes]]:
-    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 (slow to import, needed to sign only)
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils  # noqa: PLC0415
-
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return "EdDSA", key.sign
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in ("secp256r1", "secp384r1"):
-        raise ConfigurationError("ear-key", actual=type(key).__name__)
-    size = key.key_size // 8
-    algorithm, digest = ("ES256", hashes.SHA256()) if size == 32 else ("ES384", hashes.SHA384())  # noqa: PLR2004
-    scheme = ec.ECDSA(digest, deterministic_signing=True)
-
-    def sign(message: bytes) -> bytes:
-        r, s = utils.decode_dss_signature(key.sign(message, scheme))
-        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
-
-    return algorithm, sign

@@ -107,8 +107,8 @@ def convert(
 
 def _sealed(document: bytes, form: str, key: str, signer: str) -> bytes:
     from nacre.appraisal.reference import intoto, signed  # noqa: PLC0415 (only to sign)
-    from nacre.appraisal.reference.signing import signing_key  # noqa: PLC0415
     from nacre.cli.signing import private_key  # noqa: PLC0415
+    from nacre.trust.signing import signing_key  # noqa: PLC0415
 
     chosen = signing_key(private_key(key))
     if form == "in-toto":

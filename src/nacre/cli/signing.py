@@ -4,8 +4,6 @@
 import sys
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from nacre.appraisal.ear import PROFILE, EarSigner
@@ -13,6 +11,7 @@ from nacre.appraisal.result import Result
 from nacre.cli import inputs, terminal
 from nacre.cli.about import package_version
 from nacre.errors import ConfigurationError
+from nacre.trust.signing import PrivateKey
 
 __all__ = ["EAR_PROFILES", "private_key", "write_ear"]
 
@@ -27,7 +26,7 @@ EAR_PROFILES = {
 }
 
 
-def private_key(name: str) -> EllipticCurvePrivateKey | Ed25519PrivateKey:
+def private_key(name: str) -> PrivateKey:
     """Load an unencrypted PEM private key for ES256, ES384 or EdDSA.
 
     Raises:
@@ -37,7 +36,7 @@ def private_key(name: str) -> EllipticCurvePrivateKey | Ed25519PrivateKey:
         key = load_pem_private_key(inputs.document(name), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigurationError("key-file", path=name, actual=str(error).partition("\n")[0]) from None
-    if not isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey):
+    if not isinstance(key, PrivateKey):
         raise ConfigurationError("key-file", path=name, actual=type(key).__name__)
     return key
 

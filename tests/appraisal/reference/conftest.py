@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from nacre.appraisal.reference.convert import Given
-from nacre.appraisal.reference.signing import SigningKey, signing_key
 from nacre.appraisal.release import Release
 from nacre.trust.jwk import KeySet, read_keys
+from nacre.trust.signing import SigningKey, signing_key
 
 AT = 1_764_000_000
 

@@ -13,7 +13,6 @@ from nacre.appraisal.reference import cmw, corim, coserv, intoto, manifest, sign
 from nacre.appraisal.reference.convert import FORMS, Given, read, write_as
 from nacre.appraisal.reference.corim import Validity
 from nacre.appraisal.reference.showing import show
-from nacre.appraisal.reference.signing import SigningKey
 from nacre.appraisal.release import Release
 from nacre.errors import (
     ConfigurationError,
@@ -25,6 +24,7 @@ from nacre.errors import (
 from nacre.trust import cbor
 from nacre.trust.cbor import Tag
 from nacre.trust.jwk import KeySet
+from nacre.trust.signing import SigningKey
 
 _LOSSLESS = [form for form in FORMS if form != "rvps"]
 _MRENCLAVE = {"integrity-registers": {"mrenclave": {"key-type": "text", "value": ["sha-256;" + "A" * 43]}}}

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from nacre.appraisal.reference import intoto
 from nacre.appraisal.reference.convert import Given, read, write_as
-from nacre.appraisal.reference.signing import SigningKey, signing_key
 from nacre.appraisal.release import Release, match
 from nacre.errors import (
     ConfigurationError,
@@ -22,6 +21,7 @@ from nacre.errors import (
     VerificationError,
 )
 from nacre.trust.jwk import KeySet, read_keys
+from nacre.trust.signing import SigningKey, signing_key
 
 _A, _B, _C, _D = ("a0" * 48, "b0" * 48, "c0" * 48, "d0" * 48)
 
