@@ -2,6 +2,7 @@
 """The commands beside ``verify``."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -218,6 +219,23 @@ def test_policy_init_elsewhere(nacre: Run, tmp_path: Path) -> None:
     written = nacre("policy", "init", tmp_path / "new.toml", "--json", "-p", "tdx")
     assert json.loads(written.stdout)["platforms"] == ["tdx"]
     assert nacre("policy", "init", tmp_path / "absent" / "new.toml").returncode == Exit.USAGE
+
+
+def test_policy_init_offers_lines_that_hold(nacre: Run, tmp_path: Path) -> None:
+    """Whatever a section suggests is accepted as it stands, once it is no comment any more."""
+    head, *sections = re.split(r"(?m)^(?=\[\w)", nacre("policy", "init", "-").stdout)
+    assert [section.split("\n", 1)[0] for section in sections] == ["[sgx]", "[tdx]", "[snp]"]
+    offered = []
+    for section in sections:
+        for line in re.findall(r"(?m)^# (\w+ = .*)$", section):
+            chosen = line.replace('chips = ["…"]', f'chips = ["{"0" * 127}1"]')
+            (tmp_path / "policy.toml").write_text(f"{section.split()[0]}\n{chosen}\n")
+            told = nacre("policy", "check", "policy.toml", cwd=tmp_path)
+            assert (told.returncode, told.stderr) == (Exit.ACCEPTED, ""), line
+            assert f"{line.partition(' = ')[0]} = " in told.stdout, "the default needs no mention"
+            offered.append(line.partition(" = ")[0])
+    assert {"accept_advisories", "refuse_products", "chips", "providers"} <= set(offered)
+    assert "[[release.snp]]" in head
 
 
 @pytest.mark.parametrize("which", ["policy", "release", "result"])

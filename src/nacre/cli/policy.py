@@ -49,6 +49,22 @@ accept_tcb_status = ["UpToDate"]
 # Azure and some Google TDs run without SEPT_VE_DISABLE:
 # require_sept_ve_disable = false
 """,
+    "snp": """\
+[snp]
+# The bulletins of AMD to live with; the minimum TCBs behind them are this package's, for AMD signs none.
+accept_advisories = []
+# accept_advisories = ["AMD-SB-3020"]
+# Software can get the root keys of Milan out of its chips. That is a warning unless the line is refused:
+# refuse_products = ["Milan"]
+# The only machines that are accepted: the one lever against keys that were extracted from others.
+# chips = ["…"]  # HWID, 128 hexadecimal digits, on Turin 16
+# Of machines that sign with a key of their cloud (VLEK), the clouds:
+# providers = ["…"]
+# Older firmware that the host could put back without a trace:
+# allow_provisional_firmware = true
+# On Azure the registers are those of the paravisor, not of the guest:
+# accept_paravisor = true
+""",
 }
 
 
