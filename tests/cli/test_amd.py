@@ -127,3 +127,41 @@ def test_a_store_is_of_amd_alone(nacre: "Run", examples: Path, tmp_path: Path) -
     )
     assert ran.returncode == Exit.ACCEPTED  # needs nothing, so nothing is laid out
     assert not (tmp_path / "store").exists()
+
+
+@pytest.fixture
+def vlek(vectors: Path, tmp_path: Path) -> Path:
+    """A folder with what belongs to a report that a cloud's key signed, and a policy for it."""
+    recorded = vectors / "snp/confidential-milan-vlek-v2-affb92-nocrl"
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    for source, target in (("vlek.der", "vek.der"), ("ask.der", "ask.der")):
+        (folder / target).write_bytes((recorded / source).read_bytes())
+    (tmp_path / "report.bin").write_bytes((recorded / "report.bin").read_bytes())
+    waived = POLICY.replace('unsafe_waive = ["', 'unsafe_waive = ["revocation", "')
+    (tmp_path / "policy.toml").write_text(f"{waived}require_alias_check = false\nvmpls = [1]\n")
+    return folder
+
+
+def test_a_vlek_that_did_not_come_along_is_given(nacre: "Run", vlek: Path, tmp_path: Path) -> None:
+    """Only the cloud gets it from AMD; as a folder or in a bundle it serves."""
+    report, bundle = tmp_path / "report.bin", tmp_path / "bundle.json"
+    words = ("verify", report, "-p", tmp_path / "policy.toml", "--at", "2024-07-04T21:14:27Z")
+    packed = nacre("endorsements", "pack", report, "--from", vlek, "-o", bundle)
+    assert packed.returncode == Exit.ACCEPTED, packed.stderr
+    for given in (vlek, bundle):
+        ran = nacre(*words, "-e", given)
+        assert ran.returncode == Exit.ACCEPTED, ran.stdout
+
+
+def test_a_vlek_that_is_nowhere(nacre: "Run", vlek: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.bin"
+    ran = nacre("verify", report, "-p", tmp_path / "policy.toml", "--at", "2024-07-04T21:14:27Z")
+    assert ran.returncode == Exit.UNAVAILABLE
+    assert "[snp-vlek-not-sent]" in ran.stdout
+    assert nacre("endorsements", "fetch", report).returncode == Exit.UNAVAILABLE
+    (vlek / "ask.der").unlink()
+    words = ("verify", report, "-p", tmp_path / "policy.toml", "-e", vlek, "--at", "2024-07-04T21:14:27Z")
+    lacking = nacre(*words)
+    assert lacking.returncode == Exit.INCOMPLETE
+    assert "ask is missing" in lacking.stdout

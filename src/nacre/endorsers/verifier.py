@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self, TypeVar
 
+import msgspec
+
 from nacre.appraisal.appraise import accept, appraise, recognise
 from nacre.appraisal.bindings import Binding
 from nacre.appraisal.policy import Policy
@@ -248,7 +250,7 @@ class Verifier:
                 endorsements = self._endorser.endorsements(platform, evidence, at=at)
         except EndorsementsUnavailable as error:
             why = _Unavailable(error)
-            return self._appraised(evidence, binding, NO_ENDORSEMENTS, at, envelope, why), error
+            return why.told(self._appraised(evidence, binding, NO_ENDORSEMENTS, at, envelope, why)), error
         result = self._appraised(evidence, binding, endorsements, at, envelope)
         if memorious is not None:
             if result.claims is not None:
@@ -310,6 +312,12 @@ class _Unavailable:
     def checks(self, claims: Claims, release: Release | None, *, at: int) -> tuple[Check, ...]:
         del claims, release, at
         return (self._check,)
+
+    def told(self, result: Result) -> Result:
+        """Say it also where the evidence came to nothing for want of a document, before any other check."""
+        if result.verdict is not Verdict.INCOMPLETE or result.check(UNAVAILABLE) is not None:
+            return result
+        return msgspec.structs.replace(result, checks=(*result.checks, self._check))
 
 
 class _Threads:
