@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m nacre.enclave.agent CONFIG.json``."""
+
+import asyncio
+import resource
+import sys
+
+from nacre.enclave.agent.config import Config
+from nacre.enclave.agent.running import run
+from nacre.enclave.agent.supervise import say
+from nacre.errors import NacreError
+
+_USAGE, _FAILED = 64, 78
+
+
+def main(arguments: list[str]) -> int:
+    """Run an agent; the exit status is 78 where it could not start."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m nacre.enclave.agent CONFIG.json\n")
+        return _USAGE
+    # Keys lie in this process's memory: no core file may take them out.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        return asyncio.run(run(Config.load(arguments[0])))
+    except NacreError as error:
+        say("agent", f"{error.code}: {error}" + (f" ({error.hint})" if error.hint else ""))
+        return _FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
