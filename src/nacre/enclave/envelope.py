@@ -24,6 +24,7 @@ __all__ = [
     "MAX_SIZE",
     "PATH",
     "VERSION",
+    "Answer",
     "Bound",
     "Envelope",
     "Purpose",
@@ -141,7 +142,19 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         return passed(_LOG, what=name, actual=len(self.events))
 
 
-class _Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An envelope as it is written.
+
+    Attributes:
+        v: The version.
+        platform: As in :class:`Envelope`, and so are the others; bytes are base64url.
+        evidence: Likewise.
+        endorsements: Likewise.
+        binding: What the evidence commits to, by the agent's word.
+        identity: Likewise.
+        events: Likewise.
+    """
+
     v: Literal["nacre-evidence/v1"]
     platform: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
     evidence: str
@@ -212,7 +225,7 @@ def decode(data: bytes) -> Envelope:
         MalformedEvidence: It is none; a member is there twice or unknown; an event states another digest than
             its own.
     """
-    wire = json.decode(data, _Wire, what=_WHAT, limit=MAX_SIZE)
+    wire = json.decode(data, Answer, what=_WHAT, limit=MAX_SIZE)
     bound = wire.binding
     return Envelope(
         platform=wire.platform,

@@ -4,7 +4,6 @@
 On hardware it lies in the measured image. Nothing in it is secret.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -90,7 +89,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def app_socket(self) -> str:
         """The Unix socket that the app listens on where it has no port."""
-        return re.sub(r"[^/]*\Z", "app.sock", self.socket)
+        return str(Path(self.socket).with_name("app.sock"))
 
     @classmethod
     def load(cls, path: str | Path) -> "Config":

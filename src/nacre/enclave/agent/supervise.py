@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nacre.enclave.agent.config import Config
+from nacre.reasons import printable
 
 __all__ = ["Supervisor", "say"]
 
@@ -31,7 +32,7 @@ def say(who: str, text: str) -> None:
     """Write a line to the log, which is the agent's output; a full disk loses it and stops nothing."""
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"{moment} {who}: {text}\n")
+        sys.stderr.write(f"{moment} {who}: {printable(text)}\n")
         sys.stderr.flush()
 
 
