@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Nitro security module as an enclave sees it: requests and answers in CBOR.
+
+The module is a character device, asked by one ioctl whose argument is two ``iovec``: the request and room
+for the answer. An emulator's Unix socket takes the same CBOR, each message behind its length (32 bits,
+big-endian). Whatever is on the other side, nothing but ``EnclaveError`` comes out of here.
+
+Source: aws/aws-nitro-enclaves-nsm-api, ``src/api/mod.rs`` and ``src/driver/mod.rs`` at 8785071.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from struct import Struct
+from typing import ClassVar, Final
+
+import msgspec
+
+from nacre.errors import EnclaveError, MalformedEvidence
+from nacre.trust import cbor
+
+__all__ = ["MAX_ANSWER", "MAX_REQUEST", "Module", "NitroDevice"]
+
+#: ``_IOWR(0x0A, 0, struct nsm_message)`` where pointers have 64 bits.
+_REQUEST: Final = 0xC0200A00
+_MESSAGE = Struct("=QQQQ")
+#: Bytes of a request and of an answer, at most.
+MAX_REQUEST: Final = 0x1000
+MAX_ANSWER: Final = 0x3000
+_LENGTH = Struct(">I")
+#: Seconds that an emulator's answer may take as a whole.
+_PATIENCE: Final = 20.0
+_DIGEST: Final = 48
+_PCR = re.compile(r"pcr([0-9]|[12][0-9]|3[01])")
+#: The first PCR that is not locked when an enclave starts.
+_FREE: Final = 16
+_MAX_ENTROPY: Final = 1 << 16
+_WHAT = "security module"
+
+
+class Module(msgspec.Struct, frozen=True):
+    """What the module says of itself.
+
+    Attributes:
+        version: Major, minor, patch.
+        module_id: The instance's and the enclave's name.
+        max_pcrs: How many PCRs there are.
+        locked: The numbers of those that can no longer be extended.
+        digest: The hash of the PCRs.
+    """
+
+    version: tuple[int, int, int]
+    module_id: str
+    max_pcrs: int
+    locked: tuple[int, ...]
+    digest: str
+
+
+class NitroDevice:
+    """One Nitro enclave's security module."""
+
+    platform: ClassVar[str] = "nitro"
+
+    def __init__(self, path: str) -> None:
+        """Remember where the module is; it is opened for each request."""
+        self._path = path
+
+    def evidence(self, data: bytes, *, nonce: bytes | None = None, public_key: bytes | None = None) -> bytes:
+        """Ask for a document.
+
+        It has the PCRs that are locked: 0 to 15, and of the application's own those it locked itself.
+
+        Raises:
+            EnclaveError: The module refuses, or is not there.
+        """
+        fields = {"user_data": data, "nonce": nonce, "public_key": public_key}
+        return self._bytes("Attestation", fields, "document")
+
+    def endorsements(self) -> Mapping[str, bytes]:
+        """Return nothing: the chain is in the document."""
+        return {}
+
+    def extend(self, register: str, digest: bytes) -> None:
+        """Extend ``pcr16`` to ``pcr31`` by a digest of 48 bytes.
+
+        Raises:
+            EnclaveError: ``device-no-register``, ``device-size``, or the module refuses (``ReadOnlyIndex``).
+        """
+        matched = _PCR.fullmatch(register)
+        if matched is None or int(matched[1]) < _FREE:
+            raise EnclaveError("device-no-register", what=register, expected="pcr16 to pcr31")
+        if len(digest) != _DIGEST:
+            raise EnclaveError("device-size", what=register, expected=_DIGEST, actual=len(digest))
+        self.extend_pcr(int(matched[1]), digest)
+
+    def registers(self) -> Mapping[str, bytes]:
+        """Return every PCR."""
+        return {f"pcr{index}": self.pcr(index)[1] for index in range(min(self.describe().max_pcrs, 32))}
+
+    def entropy(self, size: int) -> bytes:
+        """Return random bytes of the module's generator.
+
+        Raises:
+            EnclaveError: ``device-size`` beyond 65,536 bytes; ``device-answer`` where none come.
+        """
+        if not 0 <= size <= _MAX_ENTROPY:
+            raise EnclaveError("device-size", what="entropy", expected=_MAX_ENTROPY, actual=size)
+        found = bytearray()
+        while len(found) < size:
+            some = self._bytes("GetRandom", None, "random")
+            if not some:
+                raise EnclaveError("device-answer", what=_WHAT, actual="no random bytes")
+            found += some
+        return bytes(found[:size])
+
+    def sealing_key(self, context: bytes) -> bytes | None:  # noqa: ARG002 (the interface's)
+        """Return None: nothing in the module outlives the enclave."""
+        return None
+
+    def describe(self) -> Module:
+        """Ask the module for what it is."""
+        answer = self._fields("DescribeNSM", None)
+        versions = tuple(_integer(answer, f"version_{part}") for part in ("major", "minor", "patch"))
+        locked = answer.get("locked_pcrs")
+        name, digest = answer.get("module_id"), answer.get("digest")
+        numbers = [item for item in locked if type(item) is int] if isinstance(locked, list) else None
+        if not isinstance(name, str) or not isinstance(digest, str) or numbers != locked:
+            raise EnclaveError("device-answer", what=_WHAT, actual="a description that is none")
+        return Module(
+            (versions[0], versions[1], versions[2]),
+            name,
+            _integer(answer, "max_pcrs"),
+            tuple(numbers or ()),
+            digest,
+        )
+
+    def pcr(self, index: int) -> tuple[bool, bytes]:
+        """Read a PCR: whether it is locked, and its value."""
+        answer = self._fields("DescribePCR", {"index": index})
+        locked, value = answer.get("lock"), answer.get("data")
+        if not isinstance(locked, bool) or not isinstance(value, bytes):
+            raise EnclaveError("device-answer", what=_WHAT, actual="a PCR without lock or value")
+        return locked, value
+
+    def extend_pcr(self, index: int, data: bytes) -> bytes:
+        """Extend a PCR: its new value is the SHA-384 of the old one and ``data``, and returned."""
+        return self._bytes("ExtendPCR", {"index": index, "data": data}, "data")
+
+    def lock_pcr(self, index: int) -> None:
+        """Lock a PCR until the enclave ends."""
+        self._done("LockPCR", {"index": index})
+
+    def lock_pcrs(self, count: int) -> None:
+        """Lock the PCRs below ``count``."""
+        self._done("LockPCRs", {"range": count})
+
+    def _bytes(self, name: str, fields: Mapping[str, object] | None, field: str) -> bytes:
+        value = self._fields(name, fields).get(field)
+        if not isinstance(value, bytes):
+            raise EnclaveError("device-answer", what=_WHAT, actual=f"{name} without {field}")
+        return value
+
+    def _fields(self, name: str, fields: Mapping[str, object] | None) -> Mapping[object, object]:
+        answer = self._ask(name, fields)
+        inner = answer.get(name) if isinstance(answer, dict) else None
+        if not isinstance(inner, dict):
+            raise EnclaveError("device-answer", what=_WHAT, actual=f"no answer to {name}")
+        return inner
+
+    def _done(self, name: str, fields: Mapping[str, object]) -> None:
+        if self._ask(name, fields) != name:
+            raise EnclaveError("device-answer", what=_WHAT, actual=f"no answer to {name}")
+
+    def _ask(self, name: str, fields: Mapping[str, object] | None) -> object:
+        """Send one request: a map of one entry, or a bare text where it has no fields."""
+        request = cbor.dumps(name if fields is None else {name: fields})
+        if len(request) > MAX_REQUEST:
+            raise EnclaveError("device-size", what=name, expected=MAX_REQUEST, actual=len(request))
+        answer = self._exchange(request)
+        try:
+            value = cbor.loads(answer, what=_WHAT, limit=MAX_ANSWER, indefinite=True)
+        except MalformedEvidence as error:
+            raise EnclaveError("device-answer", what=_WHAT, actual=str(error)) from None
+        if isinstance(value, dict) and "Error" in value:
+            raise EnclaveError("device-refused", what=f"{_WHAT}, {name}", actual=str(value["Error"])[:64])
+        return value
+
+    def _exchange(self, request: bytes) -> bytes:
+        try:
+            if Path(self._path).is_socket():
+                return _by_socket(self._path, request)
+            return _by_ioctl(self._path, request)
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                raise EnclaveError("device-refused", what=_WHAT, actual="InputTooLarge") from None
+            words = error.strerror or str(error) or type(error).__name__
+            raise EnclaveError("device-unreachable", actual=f"{self._path}: {words}") from None
+
+
+def _integer(answer: Mapping[object, object], name: str) -> int:
+    value = answer.get(name)
+    if type(value) is not int or value < 0:
+        raise EnclaveError("device-answer", what=_WHAT, actual=f"{name} is no number")
+    return value
+
+
+def _by_ioctl(path: str, request: bytes) -> bytes:
+    room = ctypes.create_string_buffer(MAX_ANSWER)
+    asked = ctypes.create_string_buffer(request, len(request))
+    message = bytearray(
+        _MESSAGE.pack(ctypes.addressof(asked), len(request), ctypes.addressof(room), MAX_ANSWER)
+    )
+    node = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(node, _REQUEST, message, True)  # noqa: FBT003 (fcntl knows no keywords)
+    finally:
+        os.close(node)
+    size = _MESSAGE.unpack(message)[3]
+    return room.raw[: min(size, MAX_ANSWER)]
+
+
+def _by_socket(path: str, request: bytes) -> bytes:
+    until = time.monotonic() + _PATIENCE
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_PATIENCE)
+        connection.connect(path)
+        connection.sendall(_LENGTH.pack(len(request)) + request)
+        (size,) = _LENGTH.unpack(_receive(connection, _LENGTH.size, until))
+        if size > MAX_ANSWER:
+            raise EnclaveError("device-answer", what=_WHAT, actual=f"{size} bytes, more than {MAX_ANSWER}")
+        return _receive(connection, size, until)
+
+
+def _receive(connection: socket.socket, size: int, until: float) -> bytes:
+    found = bytearray()
+    while len(found) < size:
+        connection.settimeout(max(until - time.monotonic(), 0.001))
+        some = connection.recv(size - len(found))
+        if not some:
+            raise EnclaveError("device-answer", what=_WHAT, actual=f"{len(found)} of {size} bytes")
+        found += some
+    return bytes(found)
