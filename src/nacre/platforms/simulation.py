@@ -7,14 +7,16 @@ Time is an argument and keys come from OpenSSL's generator; nothing else here de
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
 import msgspec
 
+from nacre.errors import ConfigurationError
+from nacre.platforms.base import Register
 from nacre.trust.anchors import Anchor, simulated_anchor
 
-__all__ = ["Machine", "Root", "Simulator", "simulator"]
+__all__ = ["Machine", "Root", "Simulator", "check_registers", "check_size", "simulator"]
 
 
 class Root(msgspec.Struct, frozen=True):
@@ -83,3 +85,31 @@ class Simulator(Protocol):
 def simulator(name: str) -> Simulator:
     """Return the simulator of a built-in platform, loaded when asked for."""
     return cast("Simulator", importlib.import_module(f"nacre.platforms.{name}.simulate"))
+
+
+def check_registers(registers: Mapping[str, bytes], known: Sequence[Register], *, what: str) -> None:
+    """Refuse registers that a platform does not have, and values of another size than theirs.
+
+    Args:
+        registers: Name to value, as for ``Machine.evidence``.
+        known: The platform's registers.
+        what: What messages call the machine.
+
+    Raises:
+        ConfigurationError: ``simulated-register`` or ``simulated-size``.
+    """
+    sizes = {register.name: register.size for register in known}
+    for name, value in registers.items():
+        if name not in sizes:
+            raise ConfigurationError("simulated-register", what=what, name=name, expected=tuple(sizes))
+        check_size(name, value, sizes[name], what=what)
+
+
+def check_size(name: str, value: bytes, size: int, *, what: str) -> None:
+    """Refuse a value of another size.
+
+    Raises:
+        ConfigurationError: ``simulated-size``.
+    """
+    if len(value) != size:
+        raise ConfigurationError("simulated-size", what=what, name=name, expected=size, actual=len(value))
