@@ -83,7 +83,8 @@ def test_the_default_policy_does_not_know_its_root() -> None:
 def test_a_policy_that_names_the_root_takes_it_as_simulated(tmp_path: Path) -> None:
     (tmp_path / "root.der").write_bytes(_root().certificates[0])
     (tmp_path / "policy.toml").write_text(
-        'accept = "WARNING"\nunsafe_waive = ["binding", "executables", "freshness"]\n[anchors.nitro]\nsimulated = ["root.der"]\n'
+        'accept = "WARNING"\nunsafe_waive = ["binding", "executables", "freshness"]\n'
+        '[anchors.nitro]\nsimulated = ["root.der"]\n'
     )
     policy = nacre.Policy.load(tmp_path / "policy.toml")
     assert nacre.verify(_document(), policy=policy, at=_NOW, offline=True).origin is Origin.SIMULATED
