@@ -45,6 +45,11 @@ class Connection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header)
         self.peer = _peer(writer)
 
+    @property
+    def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The bare connection, for a door that speaks something else; then :meth:`next` is not for it."""
+        return self._reader, self._writer
+
     async def next(self) -> bool:
         """Wait for a request's headers; False once the caller is done.
 

@@ -32,6 +32,8 @@ _STATUS = {
     "agent-too-slow": 408,
     "agent-headers": 431,
     "agent-upgrade": 501,
+    "egress-undeclared": 403,
+    "egress-unreachable": 502,
     "app-absent": 502,
     "app-broken": 502,
     "app-slow": 504,
