@@ -126,7 +126,8 @@ class Connection:
             Gone: The caller does not take it.
         """
         headers = [*response.headers, *extra, ("content-length", str(len(response.body)))]
-        out = self._http.send(h11.Response(status_code=response.status, headers=headers)) or b""
+        begin = h11.Response(status_code=response.status, headers=headers, reason=response.reason.encode())
+        out = self._http.send(begin) or b""
         if response.body and self.request.method != b"HEAD":
             out += self._http.send(h11.Data(data=response.body)) or b""
         out += self._http.send(h11.EndOfMessage()) or b""

@@ -7,6 +7,7 @@ have done is a method here.
 
 import functools
 import secrets
+from collections.abc import Mapping
 
 import msgspec
 
@@ -107,6 +108,7 @@ class Enclave:
         )
         self.restarts = 0
         self._asking = asking
+        self._device = device
 
     @classmethod
     async def start(cls, config: Config, device: Device, *, sources: boot.Sources | None = None) -> "Enclave":
@@ -155,6 +157,24 @@ class Enclave:
         if not self.config.app.raw_report_data:
             raise EnclaveError("agent-undeclared", what="raw_report_data")
         return await self.witness.raw(report_data)
+
+    async def raw_quote(self, report_data: bytes) -> tuple[bytes, tuple[Event, ...]]:
+        """Like :meth:`raw_evidence`, with the events of the same moment."""
+        if not self.config.app.raw_report_data:
+            raise EnclaveError("agent-undeclared", what="raw_report_data")
+        return await self.witness.quoted(report_data)
+
+    async def dstack_data(self, data: bytes, *, algorithm: str) -> tuple[bytes, tuple[Event, ...]]:
+        """Return bare evidence over the app's data as dstack tags it, and the events of that moment."""
+        return await self.witness.dstack_data(data, algorithm=algorithm)
+
+    async def dstack_key(self, spki: bytes) -> tuple[bytes, tuple[Event, ...]]:
+        """Return bare evidence over a TLS key of the app as dstack tags it, and the events."""
+        return await self.witness.dstack_key(spki)
+
+    async def registers(self) -> Mapping[str, bytes]:
+        """Return the registers that the device shows."""
+        return await self._asking.ask(self._device.registers)
 
     # Events
 

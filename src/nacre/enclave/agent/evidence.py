@@ -8,6 +8,7 @@ holds the key, and come with the code that holds it.
 Evidence is never kept: an answer is for one nonce. Endorsements are, since they depend on none.
 """
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +32,14 @@ _WITH_FIELDS = ("nitro",)
 _REPORT_DATA = 64
 #: Seconds after which the device is asked again for what it hands out, and the folder is read again.
 _KEEP = 300.0
+_DSTACK_HASHES = {
+    "sha256": "sha256",
+    "sha384": "sha384",
+    "sha512": "sha512",
+    "sha3-256": "sha3_256",
+    "sha3-384": "sha3_384",
+    "sha3-512": "sha3_512",
+}
 _MAX_DOCUMENT = 1 << 20
 
 
@@ -93,6 +102,28 @@ class Witness:
         if len(report_data) != _REPORT_DATA:
             raise EnclaveError("agent-report-data", expected=_REPORT_DATA, actual=len(report_data))
         return await self._asking.ask(lambda: self._device.evidence(report_data))
+
+    async def quoted(self, report_data: bytes) -> tuple[bytes, tuple[Event, ...]]:
+        """Like :meth:`raw`, with the events of the same moment."""
+        if len(report_data) != _REPORT_DATA:
+            raise EnclaveError("agent-report-data", expected=_REPORT_DATA, actual=len(report_data))
+        return await self._asking.ask(lambda: (self._device.evidence(report_data), self._log.events))
+
+    async def dstack_data(self, data: bytes, *, algorithm: str) -> tuple[bytes, tuple[Event, ...]]:
+        """Return bare evidence as dstack tags an app's data: a hash over ``app-data:`` and the data.
+
+        Raises:
+            EnclaveError: ``dstack-hash``, or the device's.
+        """
+        name = _DSTACK_HASHES.get(algorithm)
+        if name is None:
+            raise EnclaveError("dstack-hash", actual=algorithm[:32], expected=tuple(sorted(_DSTACK_HASHES)))
+        digest = hashlib.new(name, b"app-data:" + data).digest()
+        return await self.quoted(digest.ljust(_REPORT_DATA, b"\0"))
+
+    async def dstack_key(self, spki: bytes) -> tuple[bytes, tuple[Event, ...]]:
+        """Return bare evidence as dstack's certificates bind their key (``ratls-cert:``, SHA-512)."""
+        return await self.quoted(hashlib.sha512(b"ratls-cert:" + spki).digest())
 
     async def documents(self) -> Documents:
         """Return the endorsements: the folder's, and what the device hands out, which goes before."""

@@ -33,6 +33,7 @@ _STATUS = {
     "agent-headers": 431,
     "agent-upgrade": 501,
     "egress-undeclared": 403,
+    "dstack-raw-undeclared": 403,
     "egress-unreachable": 502,
     "app-absent": 502,
     "app-broken": 502,
@@ -96,6 +97,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     headers: tuple[tuple[str, str], ...] = _JSON
     body: bytes = b""
+    #: Words beside the status, for clients that show nothing else.
+    reason: str = ""
 
     @classmethod
     def json(cls, value: object, *, status: int = 200) -> "Response":
@@ -121,7 +124,8 @@ def refusal(error: NacreError) -> Response:
     """Make an answer of an error."""
     unavailable = error.code.startswith("device-")
     status = _STATUS.get(error.code, _UNAVAILABLE if unavailable else _BAD_REQUEST)
-    return Response.json(Refusal(error.code, str(error), error.hint), status=status)
+    answer = Response.json(Refusal(error.code, str(error), error.hint), status=status)
+    return msgspec.structs.replace(answer, reason=error.code)
 
 
 Handler = Callable[[Request], Awaitable[Response]]

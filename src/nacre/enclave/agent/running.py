@@ -8,6 +8,7 @@ import signal
 
 from nacre.enclave.agent.api import api_router
 from nacre.enclave.agent.config import Config
+from nacre.enclave.agent.dstack import dstack_router
 from nacre.enclave.agent.egress import Egress
 from nacre.enclave.agent.enclave import Enclave
 from nacre.enclave.agent.listen import Listener
@@ -50,14 +51,18 @@ def _doors(config: Config, enclave: Enclave) -> list[Listener]:
     """List every socket; the app's own come first, so that they are there when it starts."""
     limits = config.limits
     api = Door(api_router(enclave))
-    egress = [
-        Listener(f"unix:{path}", Egress(config).serve, limits=limits, owner=config.app_user)
-        for path in (config.egress_socket,)
+    optional = (
+        (config.dstack_socket, Door(dstack_router(enclave)).serve),
+        (config.egress_socket, Egress(config).serve),
+    )
+    others = [
+        Listener(f"unix:{path}", serve, limits=limits, owner=config.app_user)
+        for path, serve in optional
         if path is not None
     ]
     return [
         Listener(f"unix:{config.socket}", api.serve, limits=limits, owner=config.app_user),
-        *egress,
+        *others,
         Listener(config.public, PublicDoor(public_router(enclave), config).serve, limits=limits),
     ]
 
