@@ -17,11 +17,10 @@ from typing import Literal
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from nacre.errors import EnclaveError
+from nacre.enclave.agent import sealing
 
 __all__ = ["Algorithm", "Keys", "Lasting", "statement"]
 
@@ -31,11 +30,8 @@ Lasting = Literal["image", "boot"]
 
 _SIGNATURE = b"nacre/v1/app-signature\0"
 _DERIVE = b"nacre/v1/app-key\0"
-_SEAL = b"nacre/v1/app-seal\0"
 _SEALING_CONTEXT = b"nacre/v1/agent"
 _KEY = 32
-_NONCE = 12
-_TAG = 16
 
 
 def statement(message: bytes) -> bytes:
@@ -89,14 +85,8 @@ class Keys:
         return self._expand(_DERIVE + _lv(path.encode()) + _lv(purpose.encode()))
 
     def seal(self, plaintext: bytes, *, context: bytes) -> bytes:
-        """Encrypt so that only :meth:`unseal` under the same sealing key and context can read it.
-
-        Returns:
-            Nonce (12 bytes), ciphertext, tag (16 bytes): AES-256-GCM with a key of the context and a random
-            salt of 16 bytes, which comes first, so that no key meets many nonces.
-        """
-        salt, nonce = secrets.token_bytes(_TAG), secrets.token_bytes(_NONCE)
-        return salt + nonce + self._cipher(salt).encrypt(nonce, plaintext, _lv(context))
+        """Encrypt so that only :meth:`unseal` under the same sealing key and context can read it."""
+        return sealing.seal(plaintext, context=context, derive=self._expand)
 
     def unseal(self, sealed: bytes, *, context: bytes) -> bytes:
         """Decrypt what :meth:`seal` made.
@@ -104,18 +94,7 @@ class Keys:
         Raises:
             EnclaveError: ``agent-unseal``.
         """
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 (next to its one use)
-
-        salt, nonce, rest = sealed[:_TAG], sealed[_TAG : _TAG + _NONCE], sealed[_TAG + _NONCE :]
-        try:
-            if len(rest) < _TAG:
-                raise InvalidTag  # noqa: TRY301 (one way out)
-            return self._cipher(salt).decrypt(nonce, rest, _lv(context))
-        except InvalidTag:
-            raise EnclaveError("agent-unseal", actual=len(sealed)) from None
-
-    def _cipher(self, salt: bytes) -> AESGCM:
-        return AESGCM(self._expand(_SEAL + salt))
+        return sealing.unseal(sealed, context=context, derive=self._expand)
 
     def _expand(self, info: bytes) -> bytes:
         return HKDF(hashes.SHA256(), _KEY, salt=None, info=info).derive(self._root)
