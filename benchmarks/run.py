@@ -28,6 +28,7 @@ _SECTIONS = {
     "snp": [["benchmarks.snp", *_OPENSSL], ["benchmarks.snp", *_AWSLC]],
     "results": [["benchmarks.results", *_OPENSSL]],
     "reference": [["benchmarks.reference", *_OPENSSL]],
+    "agent": [["benchmarks.agent"]],
     "startup": [["benchmarks.startup"]],
     "memory": [["benchmarks.memory", *_OPENSSL]],
 }

@@ -32,6 +32,7 @@ __all__ = [
     "decode",
     "encode",
     "encode_documents",
+    "encode_events",
     "written",
 ]
 
@@ -173,7 +174,7 @@ class _Encoded(msgspec.Struct, frozen=True, kw_only=True):
     endorsements: msgspec.Raw
     binding: Bound
     identity: str
-    events: tuple[Written, ...]
+    events: msgspec.Raw
 
 
 def written(event: Event) -> Written:
@@ -194,12 +195,20 @@ def encode_documents(documents: Mapping[str, bytes]) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(texts))
 
 
-def encode(envelope: Envelope, *, documents: msgspec.Raw | None = None) -> bytes:
+def encode_events(events: tuple[Event, ...]) -> msgspec.Raw:
+    """Encode a log once, for the answers until the next event."""
+    return msgspec.Raw(msgspec.json.encode(tuple(map(written, events))))
+
+
+def encode(
+    envelope: Envelope, *, documents: msgspec.Raw | None = None, events: msgspec.Raw | None = None
+) -> bytes:
     """Write an answer.
 
     Args:
         envelope: What to write.
         documents: Its endorsements, encoded before.
+        events: Its events, encoded before.
     """
     return msgspec.json.encode(
         _Encoded(
@@ -213,7 +222,7 @@ def encode(envelope: Envelope, *, documents: msgspec.Raw | None = None) -> bytes
                 data=None if envelope.data is None else base64url.encode(envelope.data),
             ),
             identity=base64url.encode(envelope.identity),
-            events=tuple(map(written, envelope.events)),
+            events=encode_events(envelope.events) if events is None else events,
         )
     )
 

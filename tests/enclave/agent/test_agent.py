@@ -289,3 +289,34 @@ def test_halting_app_ends_the_enclave_with_its_status(
     del module
     agent = _Agent(configure("/bin/sh", "-c", "exit 5", app={"restart": "halt"}, devices=paths), folder)
     assert agent.process.wait(10) == 5
+
+
+def test_full_disk_loses_the_log_and_stops_nothing(
+    configure: Configure, paths: DevicePaths, folder: Path, module: MessageSocket
+) -> None:
+    del module
+    config = configure(
+        "/bin/sh",
+        "-c",
+        "while :; do echo x; done",
+        devices=paths,
+        events="/dev/full",
+        limits=Limits(grace=0.5),
+    )
+    file = folder / "config.json"
+    file.write_bytes(config.encode())
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nacre.enclave.agent", str(file)], stdout=full, stderr=full
+        )
+    try:
+        end = time.monotonic() + 10
+        while not Path(config.public.partition(":")[2]).is_socket():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert _evidence(config, "00" * 32)[0] == 200
+        told = msgspec.json.decode(_ask(config.socket, "/v1/info")[1], type=enclave.Info)
+        assert not told.log_mirrored
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0

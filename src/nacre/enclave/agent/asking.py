@@ -38,7 +38,8 @@ class Asking:
         # A question that is given up goes on in its thread; its place is free when that is.
         work.add_done_callback(self._done)
         try:
-            return await asyncio.wait_for(asyncio.shield(work), self._seconds)
+            async with asyncio.timeout(self._seconds):
+                return await asyncio.shield(work)
         except TimeoutError:
             raise EnclaveError("agent-device-silent", expected=str(self._seconds)) from None
         except OSError as error:

@@ -151,18 +151,17 @@ class Witness:
             purpose=purpose,
             nonce=nonce,
             data=data,
-            events=events,
         )
-        return envelope.encode(whole, documents=documents.written)
+        return envelope.encode(whole, documents=documents.written, events=events)
 
-    def _question(self, binding: Binding) -> Callable[[], tuple[bytes, tuple[Event, ...]]]:
+    def _question(self, binding: Binding) -> Callable[[], tuple[bytes, msgspec.Raw]]:
         committed = binding.committed(fields=self.platform in _WITH_FIELDS)
 
-        def question() -> tuple[bytes, tuple[Event, ...]]:
+        def question() -> tuple[bytes, msgspec.Raw]:
             # The log of this moment: events are added in turns of the same thread.
             return self._device.evidence(
                 committed.data, nonce=committed.nonce, public_key=committed.public_key
-            ), self._log.events
+            ), self._log.encoded()
 
         return question
 

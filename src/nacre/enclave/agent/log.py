@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from nacre.appraisal.systems.eventlog import RUNTIME, Event, digest_of
-from nacre.enclave.envelope import LOG_REGISTERS, written
+from nacre.enclave.envelope import LOG_REGISTERS, encode_events, written
 from nacre.errors import EnclaveError
 from nacre.platforms.device import Device
 
@@ -45,11 +45,18 @@ class EventLog:
         self._mirror = Path(mirror) if mirror else None
         self._events: list[Event] = []
         self.mirrored = self._mirror is not None
+        self._encoded: msgspec.Raw | None = None
 
     @property
     def events(self) -> tuple[Event, ...]:
         """All events so far, in order."""
         return tuple(self._events)
+
+    def encoded(self) -> msgspec.Raw:
+        """All events so far as they are written; encoded again only after another one."""
+        if self._encoded is None:
+            self._encoded = encode_events(self.events)
+        return self._encoded
 
     def add(self, name: str, payload: bytes) -> Event:
         """Measure an event of the agent's own and append it.
@@ -63,6 +70,7 @@ class EventLog:
             self._device.extend(self.register, digest)
         event = msgspec.structs.replace(event, digest=digest)
         self._events.append(event)
+        self._encoded = None
         self._write(event)
         return event
 
