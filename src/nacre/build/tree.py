@@ -9,6 +9,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from struct import Struct
 from typing import Literal
@@ -60,8 +61,8 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
 
     @classmethod
-    def read(cls, folder: str | Path) -> "Tree":
-        """List a folder and hash what is in it, but for the names of ``LEFT_OUT``.
+    def read(cls, folder: str | Path, *, left_out: AbstractSet[str] = LEFT_OUT) -> "Tree":
+        """List a folder and hash what is in it, but for the names in ``left_out``.
 
         Symbolic links are kept if they lead to something in the same tree. Files are hashed piece by piece,
         so their size does not matter.
@@ -73,12 +74,21 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True):
             root = Path(folder).resolve(strict=True)
         except (OSError, RuntimeError) as error:
             raise _unreadable(str(folder), error) from None
-        entries = sorted(_entries(root), key=lambda entry: entry.path.encode())
+        entries = sorted(_entries(root, left_out), key=lambda entry: entry.path.encode())
         known = {entry.path for entry in entries} | {"."}
         for entry in entries:
             if entry.kind == "link":
                 _check_link(root, entry, known)
         return cls(folder=root, entries=tuple(entries))
+
+    @classmethod
+    def only(cls, file: Path) -> "Tree":
+        """Return a tree of one file, without its neighbours.
+
+        Raises:
+            BuildError: As ``read`` raises.
+        """
+        return cls(folder=file.parent, entries=(_entry(file.parent, file.name),))
 
     @property
     def digest(self) -> bytes:
@@ -108,7 +118,7 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True):
             raise BuildError("tree-changed", file=entry.path)
 
 
-def _entries(root: Path) -> Iterator[Entry]:
+def _entries(root: Path, left_out: AbstractSet[str]) -> Iterator[Entry]:
     waiting = [""]
     while waiting:
         within = waiting.pop()
@@ -120,7 +130,7 @@ def _entries(root: Path) -> Iterator[Entry]:
         for one in found:
             path = posixpath.join(within, one.name)
             _check_name(path, one.name)
-            if one.name in LEFT_OUT:
+            if one.name in left_out:
                 continue
             entry = _entry(root, path)
             if entry.kind == "folder":
