@@ -80,7 +80,7 @@ async def refuse(streams: Streams, error: EnclaveError) -> None:
     answer = refusal(error)
     head = f"HTTP/1.1 {answer.status} Refused\r\ncontent-type: application/json\r\n"
     head += f"content-length: {len(answer.body)}\r\nconnection: close\r\n\r\n"
-    with contextlib.suppress(OSError, TimeoutError, NotImplementedError):
+    with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(_LINGER):
             writer.write(head.encode("ascii") + answer.body)
             await writer.drain()
