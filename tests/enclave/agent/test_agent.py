@@ -320,3 +320,13 @@ def test_full_disk_loses_the_log_and_stops_nothing(
     finally:
         process.terminate()
         assert process.wait(10) == 0
+
+
+def test_no_process_of_the_same_user_reads_the_agents_memory() -> None:
+    program = (
+        "import ctypes\nfrom nacre.enclave.agent.__main__ import main\n"
+        "assert main(['/nonexistent']) == 78\nprint(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "0\n"  # PR_GET_DUMPABLE
+    assert "config-unreadable" in done.stderr

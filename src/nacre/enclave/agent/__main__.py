@@ -2,6 +2,7 @@
 """``python -m nacre.enclave.agent CONFIG.json``."""
 
 import asyncio
+import ctypes
 import resource
 import sys
 
@@ -11,6 +12,7 @@ from nacre.enclave.agent.supervise import say
 from nacre.errors import NacreError
 
 _USAGE, _FAILED = 64, 78
+_PR_SET_DUMPABLE = 4
 
 
 def main(arguments: list[str]) -> int:
@@ -18,8 +20,9 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m nacre.enclave.agent CONFIG.json\n")
         return _USAGE
-    # Keys lie in this process's memory: no core file may take them out.
+    # Keys lie in this process's memory: no core file takes them out, no process of the same user reads them.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     try:
         return asyncio.run(run(Config.load(arguments[0])))
     except NacreError as error:
