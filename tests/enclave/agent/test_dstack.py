@@ -25,6 +25,7 @@ from nacre.enclave.agent.dstack import VERSION, dstack_router
 from nacre.enclave.agent.enclave import Enclave
 from nacre.enclave.agent.listen import Listener
 from nacre.enclave.agent.server import Door
+from nacre.enclave.agent.supervise import Supervisor
 from nacre.platforms.base import Endorsements
 from nacre.platforms.simulation import Machine, Root
 from nacre.platforms.snp import PLATFORM
@@ -262,3 +263,14 @@ def test_raw_report_data_is_an_oracle_and_only_declared_ones(serve: Serve, purpo
     assert (declared.status, declared.reason) == (Status.WARN, "raw-oracle")
     # What the declaration is for: without it this forgery would pass.
     assert binding.check(claims.committed, raw_declared=False).status is Status.PASS
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_apps_clients_find_it(serve: Serve, configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(_Device("tdx")) as path:
+        environment = Supervisor(configure(dstack_socket=path), restarted=lambda: None).environment()
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        for made in (dstack_sdk.DstackClient(), dstack_sdk.TappdClient()):
+            with made:
+                assert made.is_reachable()

@@ -115,6 +115,7 @@ class Supervisor:
         own = {"NACRE_SOCKET": config.socket, "NACRE_LISTEN": config.app_socket}
         if config.dstack_socket:
             own["DSTACK_SIMULATOR_ENDPOINT"] = config.dstack_socket
+            own["TAPPD_SIMULATOR_ENDPOINT"] = config.dstack_socket  # its clients of older days
         if config.egress_socket:
             own["NACRE_EGRESS"] = config.egress_socket
         return {"PATH": _PATH, "LANG": "C.UTF-8", **config.app.environment, **own}
