@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/init``: the first process of an enclave that is a machine. It becomes the agent.
+
+Nothing is asked of the network or of the host: all that runs lies in the image, which was measured.
+"""
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from nacre.build.initramfs import CONFIGURATION, MODULES
+from nacre.enclave.agent.__main__ import main as agent
+from nacre.enclave.agent.supervise import say
+
+__all__ = ["main"]
+
+#: Programs of the image that run before the agent, each to its end. Only a simulated machine's has one: it
+#: makes the device that hardware would have.
+_BEFORE = Path("/etc/nacre/boot.d")
+_NOSUID, _NODEV, _NOEXEC = 2, 4, 8
+_MOUNTS: Final = (
+    ("proc", "/proc", "proc", _NOSUID | _NODEV | _NOEXEC, "hidepid=2"),
+    ("sysfs", "/sys", "sysfs", _NOSUID | _NODEV | _NOEXEC, ""),
+    ("devtmpfs", "/dev", "devtmpfs", _NOSUID | _NOEXEC, "mode=0755"),
+    ("securityfs", "/sys/kernel/security", "securityfs", _NOSUID | _NODEV | _NOEXEC, ""),
+    ("configfs", "/sys/kernel/config", "configfs", _NOSUID | _NODEV | _NOEXEC, ""),
+    ("tmpfs", "/run", "tmpfs", _NOSUID | _NODEV | _NOEXEC, "mode=0755"),
+    ("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV | _NOEXEC, "mode=1777"),  # noqa: S108 (the image's own)
+)
+#: A kernel may have been built without them.
+_OPTIONAL = {"securityfs", "configfs"}
+_POWER_OFF: Final = 0x4321FEDC
+_FAILED = 70
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def main() -> None:
+    """Prepare the machine, be the agent, and turn the machine off at the end, whatever happens."""
+    try:
+        _mount()
+        _load(Path(MODULES))
+        for program in sorted(_BEFORE.glob("*")):
+            subprocess.run([program], check=True, env={})  # noqa: S603 (measured like this file)
+        # The app makes its socket beside the agent's, and cannot take those away.
+        Path("/run/nacre").mkdir()
+        Path("/run/nacre").chmod(0o1777)
+        status = agent([CONFIGURATION])
+    except (OSError, subprocess.SubprocessError) as error:
+        say("init", f"the machine cannot be prepared: {error}")
+        status = _FAILED
+    say("init", f"the agent ended with status {status}")
+    sys.stderr.flush()
+    os.sync()
+    _LIBC.reboot(_POWER_OFF)
+
+
+def _mount() -> None:
+    for source, target, kind, flags, options in _MOUNTS:
+        if kind in _OPTIONAL and not Path(target).is_dir():
+            continue
+        done = _LIBC.mount(source.encode(), target.encode(), kind.encode(), flags, options.encode())
+        if done != 0 and kind not in _OPTIONAL:
+            raise OSError(ctypes.get_errno(), f"{target}: {os.strerror(ctypes.get_errno())}")
+
+
+def _load(folder: Path) -> None:
+    """Load kernel modules in the order of their files' names."""
+    for path in sorted(folder.glob("*.ko")):
+        module = path.read_bytes()
+        if _LIBC.init_module(module, ctypes.c_ulong(len(module)), b"") != 0:
+            raise OSError(ctypes.get_errno(), f"{path.name}: {os.strerror(ctypes.get_errno())}")

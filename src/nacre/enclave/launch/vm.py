@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated enclave that is a machine of its own: QEMU, in software, boots the image.
+
+What is real: the kernel, the first process, AF_VSOCK, the device node and its driver. What is not: nothing
+keeps this machine out of the guest's memory, and a development root signs the evidence.
+
+Never with KVM: where this runs, virtualisation may itself be nested, and stock kernels do not boot there.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nacre.build.app import App
+from nacre.build.cpio import file, write
+from nacre.build.initramfs import APP, USER, build
+from nacre.build.kernel import Kernel
+from nacre.build.tree import Tree
+from nacre.enclave.agent.config import Config
+from nacre.enclave.vsock.backend import Vsock
+from nacre.errors import EnclaveError
+
+__all__ = ["Vm", "configuration", "write_image"]
+
+_QEMU = "qemu-system-x86_64"
+_CID = 16
+#: The guest's port of the public listener, and the host's of the security module.
+_PUBLIC, _NSM = 8080, 9001
+_MODULES = ("virtio_pci", "vmw_vsock_virtio_transport")
+_SIMULATED_MODULES = ("cuse",)
+_START_NSM = f"""#!/usr/bin/python3 -IB
+import sys
+from nacre.enclave.boot.nsm import main
+
+sys.argv[1:] = ["{_NSM}"]
+main()
+""".encode()
+#: Interrupts count time until the processor's clock is calibrated, which fails now and then in software.
+_COMMAND_LINE = "console=ttyS0 panic=-1 random.trust_cpu=on quiet"
+#: The image lies in memory twice while it is unpacked.
+_LEAST_MEMORY = 512
+_POLL, _GRACE, _TAIL = 0.05, 5.0, 2000
+_ASK = b"GET /.well-known/nacre/ HTTP/1.1\r\nhost: enclave\r\nconnection: close\r\n\r\n"
+
+
+def configuration(app: App, *, release: bytes) -> Config:
+    """Return what the agent is told in a simulated machine."""
+    return Config(
+        app=app,
+        app_directory=APP,
+        public=f"vsock:{_PUBLIC}",
+        socket="/run/nacre/agent.sock",
+        release=release.hex(),
+        mode="simulated",
+        app_user=USER,
+    )
+
+
+def write_image(path: Path, app: App, tree: Tree, *, kernel: Kernel, release: bytes) -> None:
+    """Write the first file system: the image, and behind it what only a simulated machine needs.
+
+    Raises:
+        BuildError: As ``initramfs.build`` and ``Kernel.load`` raise.
+    """
+    modules = kernel.load(_MODULES)
+    names = {name for name, _ in modules}
+    extra = [one for one in kernel.load(_SIMULATED_MODULES) if one[0] not in names]
+    simulated = io.BytesIO()
+    write(
+        simulated,
+        [
+            file("etc/nacre/boot.d/nsm", _START_NSM, program=True),
+            *(
+                file(f"usr/lib/nacre/modules/{number:02}-{name}", content)
+                for number, (name, content) in enumerate(extra, start=len(modules))
+            ),
+        ],
+    )
+    encoded = configuration(app, release=release).encode()
+    with path.open("wb") as stream:
+        build(stream, tree, configuration=encoded, modules=modules)
+        stream.write(simulated.getvalue())
+
+
+class Vm:
+    """One machine; it runs from entering to leaving.
+
+    Attributes:
+        public: The Unix socket here through which its public listener is reached.
+        log: What it wrote to its console.
+    """
+
+    def __init__(self, image: Path, *, kernel: Kernel, app: App, nsm: Path, directory: Path) -> None:
+        """Say what to boot.
+
+        Args:
+            image: As ``write_image`` wrote it.
+            kernel: The kernel.
+            app: Whose resources the machine has.
+            nsm: The Unix socket of the security module's emulator.
+            directory: Of this machine alone; sockets and the log are made in it.
+
+        Raises:
+            EnclaveError: ``vm-missing``: QEMU is not installed.
+        """
+        self.public = directory / "public.sock"
+        self.log = directory / "console.log"
+        self._socket = directory / "vsock.sock"
+        self._vsock = Vsock(self._socket, cid=_CID, ports={_PUBLIC: self.public}, services={_NSM: nsm})
+        self._command = command(image, kernel=kernel, app=app, socket=self._socket, log=self.log)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start it; it boots meanwhile."""
+        self._vsock.__enter__()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 (our own command line)
+                self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+        except OSError as error:
+            self._vsock.__exit__(None, None, None)
+            raise EnclaveError("vm-failed", actual=error.strerror or "an error") from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Switch it off."""
+        process = self._process
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stderr is not None:
+                process.stderr.close()
+        self._vsock.__exit__(None, None, None)
+
+    def wait(self, *, seconds: float) -> None:
+        """Wait until the agent answers.
+
+        Raises:
+            EnclaveError: ``vm-failed``: the machine ended; ``vm-silent``: it does not answer in time.
+        """
+        process = self._process
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self._answers():
+                return
+            if process is None or process.poll() is not None:
+                said = process.stderr.read() if process is not None and process.stderr is not None else b""
+                raise EnclaveError("vm-failed", actual=said.decode(errors="replace").strip() or self.tail())
+            if self._vsock.fault is not None:
+                raise EnclaveError("vm-failed", actual=self._vsock.fault)
+            time.sleep(_POLL)
+        raise EnclaveError("vm-silent", expected=int(seconds), actual=self.tail())
+
+    def tail(self) -> str:
+        """Return the end of the console's log."""
+        with contextlib.suppress(OSError):
+            return self.log.read_text(errors="replace")[-_TAIL:].strip()
+        return ""
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.settimeout(_GRACE)
+            asking.connect(str(self.public))
+            asking.sendall(_ASK)
+            return bool(asking.recv(1))
+        return False
+
+
+def command(image: Path, *, kernel: Kernel, app: App, socket: Path, log: Path) -> list[str]:
+    """Return QEMU's command line.
+
+    Raises:
+        EnclaveError: ``vm-missing``.
+    """
+    qemu = shutil.which(_QEMU)
+    if qemu is None:
+        raise EnclaveError("vm-missing", what=_QEMU)
+    memory = max(app.resources.memory, _LEAST_MEMORY)
+    return [
+        qemu,
+        *("-machine", "q35,accel=tcg,memory-backend=ram"),
+        # cmpxchg16b is emulated wrongly by QEMU 7.2; without rdrand there is no randomness early enough.
+        *("-cpu", "qemu64,+rdrand,-cx16"),
+        *("-smp", str(app.resources.cpus)),
+        *("-m", f"{memory}M"),
+        *("-object", f"memory-backend-memfd,id=ram,size={memory}M,share=on"),
+        *("-display", "none", "-nodefaults", "-no-reboot", "-serial", f"file:{_escaped(log)}"),
+        *("-kernel", os.fspath(kernel.image), "-initrd", os.fspath(image), "-append", _COMMAND_LINE),
+        *("-chardev", f"socket,id=vsock,path={_escaped(socket)}"),
+        *("-device", "vhost-user-vsock-pci,chardev=vsock"),
+    ]
+
+
+def _escaped(path: Path) -> str:
+    """Double the commas, which separate QEMU's options."""
+    return str(path).replace(",", ",,")
