@@ -2,6 +2,8 @@
 """An enclave's first file system: complete, and the same bytes wherever and however it is written."""
 
 import hashlib
+import importlib.util
+import marshal
 import os
 import subprocess
 import sys
@@ -9,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from nacre.build.bytecode import compiled
 from nacre.build.cpio import Member
 from nacre.build.elf import closure, needs
-from nacre.build.initramfs import MODULES, contents
+from nacre.build.initramfs import contents
+from nacre.build.layout import MODULES
 from nacre.build.tree import Tree
 from nacre.errors import BuildError
 
@@ -89,8 +93,33 @@ def test_all_that_the_agent_needs_is_there(image: dict[str, Member]) -> None:
     assert [Path(path).name for path in modules] == ["00-one.ko", "01-a.ko"]
 
 
+def test_what_the_agent_imports_is_compiled(image: dict[str, Member]) -> None:
+    ending = f".{sys.implementation.cache_tag}.pyc"
+    for module in ("asyncio/__pycache__/events", "nacre/enclave/agent/__pycache__/running"):
+        assert any(path.endswith(module + ending) for path in image)
+    assert not [path for path in image if "/unittest/__pycache__" in path]
+
+
+def test_compiled_code_runs_as_its_source_would() -> None:
+    source = b"a, b = 'x y', frozenset((1, 2, 'x y'))\ndef c(*, d=1.5, e=(None, ..., 2j)):\n    return a, b, d, e\n"
+    made = compiled("usr/lib/a/b.py", source)
+    assert made is not None
+    path, content = made
+    assert path == f"usr/lib/a/__pycache__/b.{sys.implementation.cache_tag}.pyc"
+    assert content[:4] == importlib.util.MAGIC_NUMBER
+    assert content[4:8] == b"\1\0\0\0"  # hashed, and not to be checked at every start
+    code = marshal.loads(content[16:])  # noqa: S302 (made here)
+    assert code.co_filename == "/usr/lib/a/b.py"
+    names: dict[str, object] = {}
+    exec(code, names)  # noqa: S102 (made here)
+    assert callable(names["c"])
+    assert names["c"]() == ("x y", frozenset((1, 2, "x y")), 1.5, (None, ..., 2j))
+    assert compiled("a.py", b"print 1") is None
+    assert compiled("a.py", b"\0") is None
+
+
 def test_nothing_is_there_that_an_enclave_has_no_use_for(image: dict[str, Member]) -> None:
-    for part in ("__pycache__", "/idlelib", "/ensurepip", "_tkinter", "bin/sh", "direct_url.json", "pytest"):
+    for part in ("/idlelib", "/ensurepip", "_tkinter", "bin/sh", "direct_url.json", "pytest"):
         assert not [path for path in image if part in path]
     assert sum(member.entry.size for member in image.values()) < 120 << 20
 

@@ -8,6 +8,7 @@ one system are the same bytes, builds on two systems are not. There is no shell 
 import importlib.metadata
 import posixpath
 import site
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,19 +16,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import nacre
+from nacre.build.bytecode import compiled
 from nacre.build.cpio import Member, file, folder, link, members, write
 from nacre.build.elf import closure
+from nacre.build.layout import APP, CONFIGURATION, MODULES, USER
 from nacre.build.tree import LEFT_OUT, Entry, Tree
 from nacre.errors import BuildError
 
-__all__ = ["APP", "CONFIGURATION", "MODULES", "USER", "build", "contents"]
-
-#: Where things are in the image.
-APP = "/app"
-CONFIGURATION = "/etc/nacre/agent.json"
-MODULES = "/usr/lib/nacre/modules"
-#: The user and group that the application runs as.
-USER = 1000
+__all__ = ["build", "contents"]
 
 _INIT = b"""#!/usr/bin/python3 -IB
 from nacre.enclave.boot.init import main
@@ -50,6 +46,13 @@ _UNUSED_EXTENSIONS = (
 )
 #: What the agent imports; of cffi only the part that runs.
 _DEPENDENCIES = {"cryptography": "", "cffi": "_cffi_backend", "h11": "", "msgspec": ""}
+_IMPORTS = """
+import sys
+import nacre.enclave.agent.running, nacre.enclave.boot.init, nacre.enclave.boot.nsm
+import nacre.platforms.nitro.device, nacre.platforms.snp.device, nacre.platforms.tdx.device
+import encodings.idna
+print(*sys.modules)
+"""
 _INSTALLERS = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
 
 
@@ -118,7 +121,23 @@ def _python() -> tuple[list[Member], list[Path]]:
         for one in whole
         if one.entry.path.startswith(f"{_STDLIB}/lib-dynload/")
     ]
-    return whole, [*placed.values(), *libraries]
+    return [*whole, *_compiled(whole)], [*placed.values(), *libraries]
+
+
+def _compiled(python: Iterable[Member]) -> Iterator[Member]:
+    """Compile what the agent imports; other modules are compiled when an application asks for them."""
+    # What is imported is asked of a process that has imported nothing else.
+    listed = subprocess.run(  # noqa: S603 (this interpreter)
+        [sys.executable, "-IBX", "utf8", "-c", _IMPORTS], env={}, check=True, capture_output=True, text=True
+    ).stdout.split()
+    wanted = {f"{name.replace('.', '/')}{end}" for name in listed for end in (".py", "/__init__.py")}
+    for one in python:
+        path = one.entry.path
+        parts = path.removeprefix(f"{_STDLIB}/").split("/")
+        if parts[0] in ("usr", "site-packages", "dist-packages"):
+            parts = path.partition("-packages/")[2].split("/")
+        if "/".join(parts) in wanted and (made := compiled(path, b"".join(one.content))) is not None:
+            yield file(*made)
 
 
 def _unused(path: str) -> bool:

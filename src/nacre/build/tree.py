@@ -8,7 +8,7 @@ import hashlib
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from struct import Struct
@@ -104,18 +104,29 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True):
         """Bytes of all contents."""
         return sum(entry.size for entry in self.entries)
 
-    def content(self, entry: Entry) -> Iterator[bytes]:
-        """Read a file again, piece by piece.
+    def content(self, entry: Entry) -> Iterable[bytes]:
+        """Return a file's content, read again piece by piece whenever it is gone through.
 
-        Raises:
-            BuildError: ``tree-changed`` at its end, if it is no longer what was hashed; ``tree-unreadable``.
+        Going through it raises ``BuildError``: ``tree-changed`` at the end, if the file is no longer what was
+        hashed; ``tree-unreadable``.
         """
+        return _Content(self.folder / entry.path, entry)
+
+
+class _Content:
+    """A file that has to be what it was."""
+
+    def __init__(self, file: Path, entry: Entry) -> None:
+        self._file = file
+        self._entry = entry
+
+    def __iter__(self) -> Iterator[bytes]:
         digest = hashlib.sha256()
-        for piece in _pieces(self.folder / entry.path, entry.path):
+        for piece in _pieces(self._file, self._entry.path):
             digest.update(piece)
             yield piece
-        if digest.digest() != entry.digest:
-            raise BuildError("tree-changed", file=entry.path)
+        if digest.digest() != self._entry.digest:
+            raise BuildError("tree-changed", file=self._entry.path)
 
 
 def _entries(root: Path, left_out: AbstractSet[str]) -> Iterator[Entry]:

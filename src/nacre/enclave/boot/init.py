@@ -11,15 +11,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from nacre.build.initramfs import CONFIGURATION, MODULES
+from nacre.build.layout import BEFORE, CONFIGURATION, MODULES
 from nacre.enclave.agent.__main__ import main as agent
 from nacre.enclave.agent.supervise import say
 
 __all__ = ["main"]
 
-#: Programs of the image that run before the agent, each to its end. Only a simulated machine's has one: it
-#: makes the device that hardware would have.
-_BEFORE = Path("/etc/nacre/boot.d")
 _NOSUID, _NODEV, _NOEXEC = 2, 4, 8
 _MOUNTS: Final = (
     ("proc", "/proc", "proc", _NOSUID | _NODEV | _NOEXEC, "hidepid=2"),
@@ -43,7 +40,7 @@ def main() -> None:
     try:
         _mount()
         _load(Path(MODULES))
-        for program in sorted(_BEFORE.glob("*")):
+        for program in sorted(Path(BEFORE).glob("*")):
             subprocess.run([program], check=True, env={})  # noqa: S603 (measured like this file)
         # The app makes its socket beside the agent's, and cannot take those away.
         Path("/run/nacre").mkdir()

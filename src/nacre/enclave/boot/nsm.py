@@ -17,8 +17,6 @@ from pathlib import Path
 from struct import Struct
 from typing import Final
 
-from nacre.enclave.agent.supervise import say
-
 __all__ = ["main", "serve"]
 
 _CUSE = "/dev/cuse"
@@ -136,5 +134,5 @@ def main() -> None:
     try:
         serve(_emulator(int(sys.argv[1])))
     except OSError as error:
-        say("nsm", f"the simulated device ended: {error}")
+        sys.stderr.write(f"nsm: the simulated device ended: {error}\n")
         os._exit(1)

@@ -20,8 +20,9 @@ from typing import Self
 
 from nacre.build.app import App
 from nacre.build.cpio import file, write
-from nacre.build.initramfs import APP, USER, build
+from nacre.build.initramfs import build
 from nacre.build.kernel import Kernel
+from nacre.build.layout import APP, BEFORE, MODULES, USER
 from nacre.build.tree import Tree
 from nacre.enclave.agent.config import Config
 from nacre.enclave.vsock.backend import Vsock
@@ -76,9 +77,9 @@ def write_image(path: Path, app: App, tree: Tree, *, kernel: Kernel, release: by
     write(
         simulated,
         [
-            file("etc/nacre/boot.d/nsm", _START_NSM, program=True),
+            file(f"{BEFORE[1:]}/nsm", _START_NSM, program=True),
             *(
-                file(f"usr/lib/nacre/modules/{number:02}-{name}", content)
+                file(f"{MODULES[1:]}/{number:02}-{name}", content)
                 for number, (name, content) in enumerate(extra, start=len(modules))
             ),
         ],
