@@ -2,6 +2,7 @@
 """A Linux kernel as a distribution packs it: the image and its modules. Nacre ships none."""
 
 import lzma
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,13 +29,15 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     modules: Path
 
     @classmethod
-    def find(cls, folder: str | Path) -> "Kernel":
+    def find(cls, folder: str | Path | None = None) -> "Kernel":
         """Find the kernel in a folder into which one kernel's package was unpacked (``dpkg-deb -x``).
+
+        Without a folder it is the one that ``$NACRE_KERNEL`` names.
 
         Raises:
             BuildError: ``kernel-missing``: there is none, or there are several.
         """
-        root = Path(folder)
+        root = Path(folder or os.environ.get("NACRE_KERNEL") or "(no folder)")
         images = sorted(root.glob("boot/vmlinuz-*"))
         if len(images) == 1:
             version = images[0].name.removeprefix("vmlinuz-")

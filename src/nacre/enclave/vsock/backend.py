@@ -50,31 +50,28 @@ class Vsock:
         self.fault: str | None = None
         self._cid = cid
         self._services = dict(services)
-        self._paths = [path, *ports.values()]
-        self._selector = selectors.DefaultSelector()
+        self._path, self._ports = path, dict(ports)
         self._frontend: Frontend | None = None
         self._kicks: dict[int, int] = {}
         self._connections: dict[tuple[int, int], Connection] = {}
         self._answers: deque[Packet] = deque()
         self._readable: dict[tuple[int, int], None] = {}
         self._next_port = _FIRST_PORT
-        self._alarm, self._bell = socket.socketpair()
         self._stopping = False
-        self._watch(self._alarm, lambda: None)
-        for address, called in (
-            (path, self._frontend_called),
-            *((p, self._port(n)) for n, p in ports.items()),
-        ):
-            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            address.unlink(missing_ok=True)
-            listening.bind(str(address))
-            listening.listen(_BACKLOG)
-            listening.setblocking(False)  # noqa: FBT003 (the library's word)
-            self._listen(listening, called)
         self._thread = threading.Thread(target=self._serve, name=f"vsock-{cid}", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to serve."""
+        """Begin to serve.
+
+        Raises:
+            OSError: A socket cannot be made.
+        """
+        self._selector = selectors.DefaultSelector()
+        self._alarm, self._bell = socket.socketpair()
+        self._watch(self._alarm, lambda: None)
+        self._listen(self._path, self._frontend_called)
+        for number, path in self._ports.items():
+            self._listen(path, self._port(number))
         self._thread.start()
         return self
 
@@ -105,7 +102,7 @@ class Vsock:
                 key.fileobj.close()
         self._selector.close()
         self._bell.close()
-        for path in self._paths:
+        for path in (self._path, *self._ports.values()):
             path.unlink(missing_ok=True)
 
     def _watch(
@@ -113,7 +110,13 @@ class Vsock:
     ) -> None:
         self._selector.register(file, events, act)
 
-    def _listen(self, listening: socket.socket, called: Callable[[socket.socket], None]) -> None:
+    def _listen(self, path: Path, called: Callable[[socket.socket], None]) -> None:
+        path.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listening.bind(str(path))
+        listening.listen(_BACKLOG)
+        listening.setblocking(False)  # noqa: FBT003 (the library's word)
+
         def act() -> None:
             with contextlib.suppress(OSError):
                 connection, _ = listening.accept()

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One real boot: a stock kernel, the agent as its first process, evidence through the forwarded port."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nacre
+from nacre.appraisal.verdict import Verdict
+from nacre.build.app import App
+from nacre.build.kernel import Kernel
+from nacre.build.tree import Tree
+from nacre.enclave import envelope
+from nacre.enclave.emulate.chip import Chip
+from nacre.enclave.emulate.nsm import answer
+from nacre.enclave.emulate.sockets import MessageSocket
+from nacre.enclave.launch.vm import Vm, configuration, write_image
+from nacre.errors import EnclaveError
+from nacre.platforms.nitro import simulate
+from nacre.platforms.nitro.device import MAX_REQUEST
+from nacre.platforms.nitro.policy import parent_register
+from nacre.trust.anchors import Origin
+
+_RELEASE = bytes(range(32))
+_PCRS = {
+    **{f"pcr{index}": bytes([index + 1]) * 48 for index in range(3)},
+    "pcr3": parent_register(simulate.ROLE),
+    "pcr4": parent_register(simulate.INSTANCE),
+}
+# Says what an app in there can see and do; it imports little, for what it imports is compiled at its start.
+_APP = """
+import json, os, socket
+
+def opened(path):
+    try:
+        os.close(os.open(path, os.O_RDWR))
+        return "opened"
+    except OSError as error:
+        return type(error).__name__
+
+seen = {
+    "user": [os.getuid(), os.getgid(), os.getgroups()],
+    "nsm": opened("/dev/nsm"),
+    "memory": opened("/dev/mem"),
+    "agent": opened("/proc/1/mem"),
+    "processes": [name for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()],
+    "interfaces": [name for _, name in socket.if_nameindex()],
+    "here": os.getcwd(),
+}
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(os.environ["NACRE_LISTEN"])
+listening.listen()
+while True:
+    caller, _ = listening.accept()
+    with caller:
+        caller.recv(65536)
+        body = json.dumps(seen).encode()
+        head = b"HTTP/1.1 200 OK\\r\\nconnection: close\\r\\ncontent-length: %d\\r\\n\\r\\n"
+        caller.sendall(head % len(body) + body)
+"""
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    if shutil.which("qemu-system-x86_64") is None:
+        pytest.skip("QEMU is not installed; .ci/run installs it")
+    if "NACRE_KERNEL" not in os.environ:
+        pytest.skip("NACRE_KERNEL names no folder with a kernel; .ci/run fetches one")
+    return Kernel.find()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's name."""
+    path = Path(tempfile.mkdtemp(prefix="nacre-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def app(folder: Path) -> tuple[App, Tree]:
+    (folder / "app").mkdir()
+    (folder / "app" / "main.py").write_text(_APP)
+    return App(name="probe", version="1", entry=("python3", "-I", "main.py")), Tree.read(folder / "app")
+
+
+def _get(path: Path, target: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(20)
+        asking.connect(str(path))
+        asking.sendall(f"GET {target} HTTP/1.1\r\nhost: enclave\r\nconnection: close\r\n\r\n".encode())
+        whole = b"".join(iter(lambda: asking.recv(1 << 16), b""))
+    head, _, body = whole.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200"), whole
+    return body
+
+
+def _seen(path: Path) -> dict[str, object]:
+    """Ask the app, which may still be starting."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            found: dict[str, object] = json.loads(_get(path, "/"))
+        except (AssertionError, OSError):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        else:
+            return found
+
+
+def _policy(folder: Path, root: bytes) -> nacre.Policy:
+    (folder / "root.der").write_bytes(root)
+    text = 'accept = "WARNING"\nunsafe_waive = ["executables"]\n[anchors.nitro]\nsimulated = ["root.der"]\n'
+    return nacre.Policy.parse(text, base=folder)
+
+
+def test_a_machine_boots_and_proves_what_it_is(kernel: Kernel, app: tuple[App, Tree], folder: Path) -> None:
+    now = int(time.time())
+    root = simulate.create_root(at=now)
+    chip = Chip(simulate.machine(root, at=now), registers=_PCRS, clock=lambda: int(time.time()))
+    image = folder / "image.cpio"
+    write_image(image, *app, kernel=kernel, release=_RELEASE)
+    with (
+        MessageSocket(folder / "nsm.sock", lambda one: answer(chip, one), limit=MAX_REQUEST),
+        Vm(image, kernel=kernel, app=app[0], nsm=folder / "nsm.sock", directory=folder) as vm,
+    ):
+        vm.wait(seconds=75)
+        nonce = secrets.token_bytes(32)
+        given = envelope.decode(_get(vm.public, f"{envelope.PATH}?nonce={nonce.hex()}"))
+        seen = _seen(vm.public)
+        log = vm.log.read_text()
+    identity = given.identified()
+    assert (identity.mode, identity.release) == ("simulated", _RELEASE)
+    policy = _policy(folder, root.certificates[0])
+    binding = given.binding(nonce=nonce)
+    result = nacre.verify(given.evidence, policy=policy, binding=binding, at=int(time.time()), offline=True)
+    assert result.origin is Origin.SIMULATED
+    assert result.verdict in (Verdict.VERIFIED, Verdict.WARNING)
+    assert result.claims is not None
+    assert {name: result.claims.registers[name] for name in _PCRS} == _PCRS
+    other = given.binding(nonce=bytes(32))
+    with pytest.raises(nacre.AppraisalError):
+        nacre.verify(given.evidence, policy=policy, binding=other, at=int(time.time()), offline=True)
+    # The app is nobody, sees no device, no other process and no network.
+    assert seen == {
+        "user": [1000, 1000, []],
+        "nsm": "PermissionError",
+        "memory": seen["memory"],
+        "agent": seen["agent"],
+        "processes": [],
+        "interfaces": ["lo"],
+        "here": "/app",
+    }
+    assert seen["memory"] != "opened"
+    assert seen["agent"] != "opened"
+    assert "agent.entropy-device: pass" in log
+    assert not list(folder.glob("v*.sock"))
+
+
+def test_a_machine_that_cannot_boot_says_so(kernel: Kernel, app: tuple[App, Tree], folder: Path) -> None:
+    (folder / "image.cpio").write_bytes(b"no archive")
+    vm = Vm(folder / "image.cpio", kernel=kernel, app=app[0], nsm=folder / "nsm.sock", directory=folder)
+    with vm, pytest.raises(EnclaveError) as caught:
+        vm.wait(seconds=60)
+    assert caught.value.code == "vm-failed"
+    assert "panic" in str(caught.value)
+
+
+def test_without_qemu_there_is_an_error(
+    app: tuple[App, Tree], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    kernel = Kernel(image=folder / "vmlinuz", modules=folder)
+    with pytest.raises(EnclaveError) as caught:
+        Vm(folder / "i", kernel=kernel, app=app[0], nsm=folder / "nsm.sock", directory=folder)
+    assert caught.value.code == "vm-missing"
+    assert not list(folder.glob("*.sock"))
+
+
+def test_the_configuration_is_one_that_an_agent_reads(app: tuple[App, Tree], folder: Path) -> None:
+    config = configuration(app[0], release=_RELEASE)
+    (folder / "agent.json").write_bytes(config.encode())
+    assert type(config).load(folder / "agent.json") == config
+    assert config.app_user == 1000
