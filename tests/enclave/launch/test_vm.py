@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One real boot: a stock kernel, the agent as its first process, evidence through the forwarded port."""
 
+import gzip
 import json
 import os
 import secrets
@@ -18,11 +19,13 @@ from nacre.appraisal.verdict import Verdict
 from nacre.build.app import App
 from nacre.build.kernel import Kernel
 from nacre.build.tree import Tree
+from nacre.build.uki import assemble, pcr11
 from nacre.enclave import envelope
 from nacre.enclave.emulate.chip import Chip
 from nacre.enclave.emulate.nsm import answer
 from nacre.enclave.emulate.sockets import MessageSocket
-from nacre.enclave.launch.vm import Vm, configuration, write_image
+from nacre.enclave.launch.vm import COMMAND_LINE, Vm, configuration, write_image
+from nacre.enclave.launch.vm_measured import Measured
 from nacre.errors import EnclaveError
 from nacre.platforms.nitro import simulate
 from nacre.platforms.nitro.device import MAX_REQUEST
@@ -30,6 +33,7 @@ from nacre.platforms.nitro.policy import parent_register
 from nacre.trust.anchors import Origin
 
 _RELEASE = bytes(range(32))
+_STUB = Path("/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
 _PCRS = {
     **{f"pcr{index}": bytes([index + 1]) * 48 for index in range(3)},
     "pcr3": parent_register(simulate.ROLE),
@@ -46,6 +50,9 @@ def opened(path):
     except OSError as error:
         return type(error).__name__
 
+def read(path):
+    return open(path).read().strip().lower() if os.path.exists(path) else None
+
 seen = {
     "user": [os.getuid(), os.getgid(), os.getgroups()],
     "nsm": opened("/dev/nsm"),
@@ -54,6 +61,7 @@ seen = {
     "processes": [name for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()],
     "interfaces": [name for _, name in socket.if_nameindex()],
     "here": os.getcwd(),
+    "pcr11": read("/sys/class/tpm/tpm0/pcr-sha256/11"),
 }
 listening = socket.socket(socket.AF_UNIX)
 listening.bind(os.environ["NACRE_LISTEN"])
@@ -132,7 +140,7 @@ def test_a_machine_boots_and_proves_what_it_is(kernel: Kernel, app: tuple[App, T
         MessageSocket(folder / "nsm.sock", lambda one: answer(chip, one), limit=MAX_REQUEST),
         Vm(image, kernel=kernel, app=app[0], nsm=folder / "nsm.sock", directory=folder) as vm,
     ):
-        vm.wait(seconds=75)
+        vm.wait(seconds=120)
         nonce = secrets.token_bytes(32)
         given = envelope.decode(_get(vm.public, f"{envelope.PATH}?nonce={nonce.hex()}"))
         seen = _seen(vm.public)
@@ -158,11 +166,37 @@ def test_a_machine_boots_and_proves_what_it_is(kernel: Kernel, app: tuple[App, T
         "processes": [],
         "interfaces": ["lo"],
         "here": "/app",
+        "pcr11": None,
     }
     assert seen["memory"] != "opened"
     assert seen["agent"] != "opened"
     assert "agent.entropy-device: pass" in log
     assert not list(folder.glob("v*.sock"))
+
+
+def test_firmware_measures_what_was_predicted(kernel: Kernel, app: tuple[App, Tree], folder: Path) -> None:
+    if not _STUB.is_file():
+        pytest.skip("systemd's stub is not installed; .ci/run installs it")
+    now = int(time.time())
+    chip = Chip(
+        simulate.machine(simulate.create_root(at=now), at=now), registers={}, clock=lambda: int(time.time())
+    )
+    image = folder / "image.cpio"
+    write_image(image, *app, kernel=kernel, release=_RELEASE)
+    # Packed, because firmware hashes slowly in software.
+    started, packed = kernel.image.read_bytes(), gzip.compress(image.read_bytes(), 1, mtime=0)
+    whole = assemble(_STUB.read_bytes(), kernel=started, command_line=COMMAND_LINE, initrd=packed)
+    expected = pcr11(kernel=started, command_line=COMMAND_LINE, initrd=packed)
+    with (
+        MessageSocket(folder / "nsm.sock", lambda one: answer(chip, one), limit=MAX_REQUEST),
+        Measured(whole, directory=folder) as measured,
+        Vm(
+            image, kernel=kernel, app=app[0], nsm=folder / "nsm.sock", directory=folder, measured=measured
+        ) as vm,
+    ):
+        vm.wait(seconds=170)
+        seen = _seen(vm.public)
+    assert seen["pcr11"] == expected.hex()
 
 
 def test_a_machine_that_cannot_boot_says_so(kernel: Kernel, app: tuple[App, Tree], folder: Path) -> None:

@@ -25,10 +25,11 @@ from nacre.build.kernel import Kernel
 from nacre.build.layout import APP, BEFORE, MODULES, USER
 from nacre.build.tree import Tree
 from nacre.enclave.agent.config import Config
+from nacre.enclave.launch.vm_measured import Measured
 from nacre.enclave.vsock.backend import Vsock
 from nacre.errors import EnclaveError
 
-__all__ = ["Vm", "configuration", "write_image"]
+__all__ = ["COMMAND_LINE", "Vm", "configuration", "write_image"]
 
 _QEMU = "qemu-system-x86_64"
 _CID = 16
@@ -43,8 +44,8 @@ from nacre.enclave.boot.nsm import main
 sys.argv[1:] = ["{_NSM}"]
 main()
 """.encode()
-#: Interrupts count time until the processor's clock is calibrated, which fails now and then in software.
-_COMMAND_LINE = "console=ttyS0 panic=-1 random.trust_cpu=on quiet"
+#: The kernel's.
+COMMAND_LINE = "console=ttyS0 panic=-1 random.trust_cpu=on quiet"
 #: The image lies in memory twice while it is unpacked.
 _LEAST_MEMORY = 512
 _POLL, _GRACE, _TAIL = 0.05, 5.0, 2000
@@ -98,7 +99,16 @@ class Vm:
         log: What it wrote to its console.
     """
 
-    def __init__(self, image: Path, *, kernel: Kernel, app: App, nsm: Path, directory: Path) -> None:
+    def __init__(
+        self,
+        image: Path,
+        *,
+        kernel: Kernel,
+        app: App,
+        nsm: Path,
+        directory: Path,
+        measured: Measured | None = None,
+    ) -> None:
         """Say what to boot.
 
         Args:
@@ -107,6 +117,7 @@ class Vm:
             app: Whose resources the machine has.
             nsm: The Unix socket of the security module's emulator.
             directory: Of this machine alone; sockets and the log are made in it.
+            measured: Boots from its disk through firmware, which measures into its TPM, instead of ``image``.
 
         Raises:
             EnclaveError: ``vm-missing``: QEMU is not installed.
@@ -115,7 +126,9 @@ class Vm:
         self.log = directory / "console.log"
         self._socket = directory / "vsock.sock"
         self._vsock = Vsock(self._socket, cid=_CID, ports={_PUBLIC: self.public}, services={_NSM: nsm})
-        self._command = command(image, kernel=kernel, app=app, socket=self._socket, log=self.log)
+        self._command = command(
+            image, kernel=kernel, app=app, socket=self._socket, log=self.log, measured=measured
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -180,7 +193,9 @@ class Vm:
         return False
 
 
-def command(image: Path, *, kernel: Kernel, app: App, socket: Path, log: Path) -> list[str]:
+def command(
+    image: Path, *, kernel: Kernel, app: App, socket: Path, log: Path, measured: Measured | None = None
+) -> list[str]:
     """Return QEMU's command line.
 
     Raises:
@@ -189,7 +204,8 @@ def command(image: Path, *, kernel: Kernel, app: App, socket: Path, log: Path) -
     qemu = shutil.which(_QEMU)
     if qemu is None:
         raise EnclaveError("vm-missing", what=_QEMU)
-    memory = max(app.resources.memory, _LEAST_MEMORY)
+    memory = max(app.resources.memory, _LEAST_MEMORY, measured.memory if measured is not None else 0)
+    started = ("-kernel", os.fspath(kernel.image), "-initrd", os.fspath(image), "-append", COMMAND_LINE)
     return [
         qemu,
         *("-machine", "q35,accel=tcg,memory-backend=ram"),
@@ -199,7 +215,7 @@ def command(image: Path, *, kernel: Kernel, app: App, socket: Path, log: Path) -
         *("-m", f"{memory}M"),
         *("-object", f"memory-backend-memfd,id=ram,size={memory}M,share=on"),
         *("-display", "none", "-nodefaults", "-no-reboot", "-serial", f"file:{_escaped(log)}"),
-        *("-kernel", os.fspath(kernel.image), "-initrd", os.fspath(image), "-append", _COMMAND_LINE),
+        *(started if measured is None else measured.options()),
         *("-chardev", f"socket,id=vsock,path={_escaped(socket)}"),
         *("-device", "vhost-user-vsock-pci,chardev=vsock"),
     ]
