@@ -22,7 +22,7 @@ _SHAPELESS = re.compile(r"(?:^|_)(?:utils?|helpers?|common|managers?|misc)(?:_|$
 
 # The trusted core and all that it may import beyond itself.
 _CORE = ("checks.py", "errors.py", "reasons.py", "trust", "platforms", "appraisal")
-_OUTSIDE_CORE = {"device.py", "simulate.py", "measure.py"}
+_OUTSIDE_CORE = {"device.py", "devices.py", "tsm.py", "simulate.py", "measure.py"}
 _CORE_IMPORTS = {
     *("base64", "binascii", "bisect", "collections", "contextlib", "datetime", "enum", "functools"),
     *("hashlib", "hmac", "importlib", "itertools", "json", "math", "operator", "pathlib", "re", "string"),

@@ -3,11 +3,14 @@
 
 import contextlib
 import tracemalloc
+from http import HTTPStatus
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nacre.checks import Status
 from nacre.errors import MalformedEvidence
 from nacre.trust import cbor
 from nacre.trust.cbor import Pairs, Tag
@@ -256,6 +259,11 @@ def test_identity_document_of_the_specification() -> None:
     assert document == bytes.fromhex("a5 01 82 4161 4162 02 62 7231 03 50" + "00" * 16) + (
         b"\x04\x69simulated\x05\xf6"
     )
+
+
+def test_the_encoder_takes_what_is_of_a_kind_with_built_in_types() -> None:
+    kinds = {Status.PASS: MappingProxyType({HTTPStatus.OK: range(2)}), "t": cbor.Tag(1, HTTPStatus.OK)}
+    assert cbor.dumps(kinds) == bytes.fromhex("a2 6174 c1 18c8 64 70617373 a1 18c8 82 00 01")
 
 
 @pytest.mark.parametrize("value", [1.0, object(), {1.5}, Ellipsis, [1, 2.0], {1: 1j}])

@@ -12,7 +12,7 @@ document really says, duplicates included.
 Source: RFC 8949, sections 3 and 4.2.1 (deterministic encoding).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
 from nacre.errors import MalformedEvidence
@@ -299,27 +299,34 @@ def dumps(value: object) -> bytes:
         TypeError: Anything else: a mistake of the caller.
         OverflowError: An integer beyond 64 bits.
     """
-    if isinstance(value, bytes):
-        return _head(_BYTES, len(value)) + value
-    if value is None or isinstance(value, bool):
-        return b"\xf6" if value is None else bytes((0xF4 + value,))
-    if isinstance(value, int):
-        return _head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, ~value)
-    if isinstance(value, str):
-        text = value.encode()
-        return _head(_TEXT, len(text)) + text
-    return _container(value)
+    write = _WRITERS.get(type(value))
+    return write(value) if write else _other(value)
 
 
-def _container(value: object) -> bytes:
-    if isinstance(value, Tag):  # a sequence too, so it comes first
-        return _head(_TAG, value.number) + dumps(value.value)
-    if isinstance(value, Mapping):
-        pairs = sorted((dumps(key), dumps(item)) for key, item in value.items())
-        return _head(_MAP, len(pairs)) + b"".join(key + item for key, item in pairs)
-    if isinstance(value, Sequence):
-        return _head(_ARRAY, len(value)) + b"".join(dumps(item) for item in value)
+def _other(value: object) -> bytes:
+    """Encode what is not exactly of a built-in type, but of a kind with one."""
+    for kind in (bool, int, str, bytes, Tag, Mapping, Sequence):
+        if isinstance(value, kind):
+            return _WRITERS[kind](value)
     raise TypeError(type(value))
+
+
+def _write_int(value: int) -> bytes:
+    return _head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, ~value)
+
+
+def _write_text(value: str) -> bytes:
+    text = value.encode()
+    return _head(_TEXT, len(text)) + text
+
+
+def _write_map(value: Mapping[object, object]) -> bytes:
+    pairs = sorted([(dumps(key), dumps(item)) for key, item in value.items()])
+    return _head(_MAP, len(pairs)) + b"".join([key + item for key, item in pairs])
+
+
+def _write_array(value: Sequence[object]) -> bytes:
+    return _head(_ARRAY, len(value)) + b"".join([dumps(item) for item in value])
 
 
 def _head(major: int, argument: int) -> bytes:
@@ -330,3 +337,18 @@ def _head(major: int, argument: int) -> bytes:
         if argument >> (8 * size) == 0:
             return bytes(((major << 5) + 24 + info,)) + argument.to_bytes(size, "big")
     raise OverflowError(argument)
+
+
+_WRITERS: Mapping[type, Callable[..., bytes]] = {
+    bytes: lambda value: _head(_BYTES, len(value)) + value,
+    int: _write_int,
+    str: _write_text,
+    bool: lambda value: b"\xf5" if value else b"\xf4",
+    type(None): lambda _: b"\xf6",
+    dict: _write_map,
+    Mapping: _write_map,
+    list: _write_array,
+    tuple: _write_array,
+    Sequence: _write_array,
+    Tag: lambda tag: _head(_TAG, tag.number) + dumps(tag.value),
+}

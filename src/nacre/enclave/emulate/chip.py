@@ -2,6 +2,8 @@
 """What an emulated TEE remembers while it runs: its registers, and which of them are locked."""
 
 import hashlib
+import hmac
+import os
 import threading
 from collections.abc import Callable, Mapping
 
@@ -18,17 +20,26 @@ _DIGEST = 48
 class Chip:
     """One running enclave's hardware. May be asked by several threads."""
 
-    def __init__(self, machine: Machine, *, registers: Mapping[str, bytes], clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        registers: Mapping[str, bytes],
+        clock: Callable[[], int],
+        secret: bytes = b"",
+    ) -> None:
         """Start.
 
         Args:
             machine: The simulated machine.
             registers: Name, as in releases, to value at the start.
             clock: Tells the time, Unix seconds.
+            secret: What sealing keys are derived from; random by default, so that they end with the chip.
         """
         self.platform = machine.platform
         self._machine = machine
         self._clock = clock
+        self._secret = secret or os.urandom(32)
         self._turn = threading.Lock()
         self._registers = dict(registers)
         self._locked: set[int] = set()
@@ -90,3 +101,9 @@ class Chip:
     def endorsements(self) -> Mapping[str, bytes]:
         """Return the vendor's documents of this moment, by role."""
         return self._machine.endorsements(at=self._clock())
+
+    def sealing_key(self, register: str) -> bytes:
+        """Return 32 bytes that this machine gives to code of this ``register`` alone."""
+        with self._turn:
+            value = self._registers.get(register, b"")
+        return hmac.digest(self._secret, register.encode() + b"\0" + value, "sha256")
