@@ -20,6 +20,8 @@ _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 # Skips that no installation mends.
 _EXCUSED = ("root reads everything", "not beside this checkout")
 
+_LONGEST_ID = 48
+
 # A gate must not change its mind between two runs; `make soak` looks further every time.
 settings.register_profile("gate", deadline=None, derandomize=True)
 settings.register_profile("soak", deadline=None, max_examples=100_000)
@@ -29,6 +31,11 @@ settings.load_profile("gate")
 def vector_roots() -> list[Path]:
     """The project's own copy first, then the shared collection beside the checkout, if it is there."""
     return [root for root in (_OWN, _SHARED) if root.is_dir()]
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name cases alike in every worker: what is long was signed as a rule, and differs each time."""
+    return argname if isinstance(val, bytes | str) and len(val) > _LONGEST_ID else None
 
 
 @pytest.hookimpl(wrapper=True)
