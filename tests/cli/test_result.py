@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.appraisal.test_schema import Validator
 from tests.trust.tokens import AT, P256, jwk, jwks, jws, pem
 
 from nacre import cli
+from nacre.appraisal import schema
 from nacre.cli.exits import Exit
 from nacre.cli.signing import EAR_PROFILES
 
@@ -75,6 +77,16 @@ def test_the_same_as_json(run: Result) -> None:
     answer = json.loads(out)
     assert (status, answer["valid"], answer["opinion"]) == (Exit.REJECTED, False, None)
     assert answer["checks"][-1]["reason"] == "token-expired"
+
+
+@pytest.mark.parametrize("at", ["2025-06-11T00:40:00Z", "2027-01-01T00:00:00Z"])
+def test_the_json_is_what_its_schema_says(run: Result, at: str) -> None:
+    words = ("verify", NRAS / "eat.json", "--keys", NRAS / "jwks.json", "--json", "--at", at)
+    answer = json.loads(run(*words)[1])
+    root = schema.opinion_schema()
+    assert Validator(root).fits(answer, root)
+    assert not Validator(root).fits(answer | {"schema": "nacre-opinion/v2"}, root)
+    assert not Validator(root).fits({key: answer[key] for key in answer if key != "valid"}, root)
 
 
 def test_a_token_under_a_root(run: Result) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON Schemas of the documents of appraisal: policy, release and result.
+"""JSON Schemas of the documents of appraisal: policy, release, result and opinion.
 
 Editors use them to complete and check; what counts is what :class:`~nacre.appraisal.policy.Policy` and
 :class:`~nacre.appraisal.release.Release` accept. They cover the platforms that ship with this package.
@@ -13,6 +13,7 @@ import msgspec
 
 from nacre import platforms
 from nacre.appraisal import systems
+from nacre.appraisal.opinions.report import Answer, OpinionReport, PartReport
 from nacre.appraisal.policy import AnchorFiles, PolicyHead
 from nacre.appraisal.release import ANY, MAX_VARIANTS, ReleaseHead, register_key
 from nacre.appraisal.report import (
@@ -27,7 +28,16 @@ from nacre.appraisal.report import (
 from nacre.appraisal.systems.base import System
 from nacre.platforms.base import Register
 
-__all__ = ["SCHEMAS", "Schema", "encode", "policy_schema", "record_schema", "release_schema", "result_schema"]
+__all__ = [
+    "SCHEMAS",
+    "Schema",
+    "encode",
+    "opinion_schema",
+    "policy_schema",
+    "record_schema",
+    "release_schema",
+    "result_schema",
+]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = "#/$defs/{name}"
@@ -86,6 +96,11 @@ def result_schema() -> Schema:
     return record_schema(Report, *inside, title="Nacre attestation result")
 
 
+def opinion_schema() -> Schema:
+    """Return the JSON Schema of what ``nacre result verify`` writes, ``nacre-opinion/v1``."""
+    return record_schema(Answer, CheckReport, OpinionReport, PartReport, title="Nacre opinion")
+
+
 def record_schema(head: type[msgspec.Struct], *parts: type[msgspec.Struct], title: str) -> Schema:
     """Return the JSON Schema of a record; the docstrings of ``head`` and ``parts`` describe their members."""
     made = _components((head, *parts))
@@ -94,6 +109,7 @@ def record_schema(head: type[msgspec.Struct], *parts: type[msgspec.Struct], titl
 
 #: Name of the file in docs/reference to the function that makes it.
 SCHEMAS: Mapping[str, Callable[[], Schema]] = {
+    "opinion.schema.json": opinion_schema,
     "policy.schema.json": policy_schema,
     "release.schema.json": release_schema,
     "result.schema.json": result_schema,

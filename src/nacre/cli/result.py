@@ -10,7 +10,7 @@ import msgspec
 from nacre import reasons
 from nacre.appraisal import opinions
 from nacre.appraisal.opinions import Expected, Opinion, Shown, Stance
-from nacre.appraisal.report import CheckReport, check_report
+from nacre.appraisal.opinions.report import answer
 from nacre.checks import Check, Status, failed
 from nacre.cli import inputs, terminal
 from nacre.cli.exits import Exit
@@ -34,49 +34,6 @@ _COLOURS = {Stance.AFFIRMS: "green", Stance.OBJECTS: "red"}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 #: Columns for the names of claims; longer ones stand on lines of their own.
 _MOST_COLUMN = 40
-
-
-class PartReport(msgspec.Struct, frozen=True):
-    """One of several attesters, as ``--json`` writes it."""
-
-    name: str
-    said: str
-    claims: Mapping[str, object]
-
-
-class OpinionReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``verify --json`` writes of a token that is valid: the issuer's words, not ours."""
-
-    kind: str
-    title: str
-    issuer: str
-    subject: str
-    stance: str
-    said: str
-    issued_at: str
-    expires: str | None
-    key: str
-    key_sha256: str
-    algorithm: str
-    anchor: str | None
-    parts: tuple[PartReport, ...]
-    claims: Mapping[str, object]
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``verify --json`` writes.
-
-    Attributes:
-        schema: The name of this form.
-        valid: Whether the token is signed by a pinned key, current, and meant for the reader.
-        checks: What was checked of the token, and what it warns of.
-        opinion: What the issuer says; null unless the token is valid.
-    """
-
-    schema: str
-    valid: bool
-    checks: tuple[CheckReport, ...]
-    opinion: OpinionReport | None
 
 
 @click.group("result")
@@ -160,38 +117,12 @@ def verify(
 
 def _write(opinion: Opinion | None, checks: tuple[Check, ...], keys: KeySet, *, as_json: bool) -> None:
     if as_json:
-        answer = Answer(
-            schema="nacre-opinion/v1",
-            valid=opinion is not None,
-            checks=tuple(map(check_report, checks)),
-            opinion=None if opinion is None else _opinion_report(opinion),
-        )
-        terminal.json(msgspec.json.format(msgspec.json.encode(answer), indent=2))
+        terminal.json(msgspec.json.format(msgspec.json.encode(answer(opinion, checks)), indent=2))
         return
     if keys.ignored:
         terminal.note([f"note: not used of the key file: {clean('; '.join(keys.ignored))}"])
     style, columns = terminal.style(sys.stdout), terminal.width(sys.stdout)
     terminal.out(_answer_lines(opinion, checks, style, columns))
-
-
-def _opinion_report(opinion: Opinion) -> OpinionReport:
-    signer = opinion.signer
-    return OpinionReport(
-        kind=opinion.kind,
-        title=opinion.title,
-        issuer=opinion.issuer,
-        subject=opinion.subject,
-        stance=opinion.stance.value,
-        said=opinion.said,
-        issued_at=_time(opinion.issued_at),
-        expires=None if opinion.expires is None else _time(opinion.expires),
-        key=signer.key_id,
-        key_sha256=signer.digest.hex(),
-        algorithm=signer.algorithm,
-        anchor=signer.anchor or None,
-        parts=tuple([PartReport(part.name, part.said, part.claims) for part in opinion.parts]),
-        claims=opinion.claims,
-    )
 
 
 def _answer_lines(
