@@ -20,7 +20,7 @@ from typing import TypeVar
 from nacre.enclave import calls
 from nacre.enclave.calls import Algorithm, Event, Info, Signature
 
-__all__ = ["Algorithm", "AsyncClient", "Client", "Event", "Info", "Signature"]
+__all__ = ["AsyncClient", "Client"]
 
 _SOCKET, _EGRESS = "NACRE_SOCKET", "NACRE_EGRESS"
 _CHUNK = 1 << 16
