@@ -65,7 +65,7 @@ def test_modules_export_what_they_say(name: str) -> None:
 
 @pytest.mark.parametrize("name", _MODULES)
 def test_modules_define_what_they_export(name: str) -> None:
-    """A name is exported where it is made, so that everything has one home; packages and simulators gather."""
+    """A name is exported where it is made, so that all has one home; packages and simulators gather."""
     module = importlib.import_module(name)
     if hasattr(module, "__path__") or name.endswith(".simulate"):
         return
