@@ -8,14 +8,22 @@ import pytest
 import nacre
 from nacre.errors import ConfigurationError
 from nacre.platforms.nitro.simulate import Faults as NitroFaults
+from nacre.platforms.sgx.simulate import Faults as SgxFaults
 from nacre.platforms.simulation import Root
 from nacre.platforms.snp.simulate import Faults as SnpFaults
+from nacre.platforms.tdx.simulate import Faults as TdxFaults
 from nacre.testing import Simulated, create_root, simulated
 
 _NOW = 1_780_315_200
+_DEBUG = {
+    "nitro": NitroFaults(debug=True),
+    "sgx": SgxFaults(debug=True),
+    "snp": SnpFaults(debug=True),
+    "tdx": TdxFaults(debug=True),
+}
 
 
-@pytest.fixture(scope="module", params=["nitro", "snp"])
+@pytest.fixture(scope="module", params=["nitro", "sgx", "snp", "tdx"])
 def platform(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -51,8 +59,7 @@ def test_without_the_root_it_is_refused(platform: str, root: Root) -> None:
 
 
 def test_debug_mode_is_refused(tmp_path: Path, platform: str, root: Root) -> None:
-    faults = NitroFaults(debug=True) if platform == "nitro" else SnpFaults(debug=True)
-    made = simulated(platform, root, at=_NOW, faults=faults)
+    made = simulated(platform, root, at=_NOW, faults=_DEBUG[platform])
     with pytest.raises(nacre.AppraisalError) as caught:
         nacre.verify(
             made.evidence,
@@ -65,9 +72,9 @@ def test_debug_mode_is_refused(tmp_path: Path, platform: str, root: Root) -> Non
 
 
 def test_faults_of_another_platform(platform: str, root: Root) -> None:
-    other = SnpFaults() if platform == "nitro" else NitroFaults()
-    with pytest.raises(TypeError, match=platform):
-        simulated(platform, root, at=_NOW, faults=other)
+    for faults in [faults for name, faults in _DEBUG.items() if name != platform]:
+        with pytest.raises(TypeError, match=platform):
+            simulated(platform, root, at=_NOW, faults=faults)
 
 
 def test_a_platform_that_is_none() -> None:

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated machine with TDX."""
+
+import hashlib
+from typing import Final
+
+from nacre.platforms.dcap.layout import TD_REPORT_10, TEE_TDX
+from nacre.platforms.dcap.simulate import FAMILY, DcapMachine, Shape, create_root
+from nacre.platforms.dcap.simulate import Faults as DcapFaults
+from nacre.platforms.dcap.simulated_documents import MODULE_VERSION, component_svn
+from nacre.platforms.dcap.simulated_faults import ComponentTcb
+from nacre.platforms.dcap.views import TD_ATTRIBUTES
+from nacre.platforms.simulation import Root
+from nacre.platforms.tdx import PLATFORM
+from nacre.platforms.tdx.verify import TDX
+
+__all__ = ["FAMILY", "Faults", "create_root", "machine"]
+
+_BITS = {name: 1 << bit for bit, name in TD_ATTRIBUTES.items()}
+_XFAM = bytes.fromhex("e702060000000000")
+
+
+class Faults(DcapFaults, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is wrong with a machine with TDX, beside the lines of ``dcap.simulated_faults.Faults``.
+
+    Attributes:
+        module_tcb: The level of the TDX module.
+        other_module: The TDX module is signed by somebody else than Intel.
+        unknown_module: The TDX module has a major version that TCB Info does not know.
+        migratable: The host may move the TD to another machine.
+        sept_ve: The TD's kernel may get #VE on pages that the host took away.
+    """
+
+    module_tcb: ComponentTcb = "up_to_date"
+    other_module: bool = False
+    unknown_module: bool = False
+    migratable: bool = False
+    sept_ve: bool = False
+
+
+_HEALTHY: Final = Faults()
+
+
+_SHAPE: Final = Shape(
+    platform=PLATFORM.name,
+    title=PLATFORM.title,
+    version=4,
+    tee_type=TEE_TDX,
+    layout=TD_REPORT_10,
+    registers=PLATFORM.registers,
+    fields={
+        "mrtd": "mr_td",
+        **{name: name for name in ("rtmr0", "rtmr1", "rtmr2", "rtmr3")},
+        "mrconfigid": "mr_config_id",
+        "mrowner": "mr_owner",
+        "mrownerconfig": "mr_owner_config",
+        "mrseam": "mr_seam",
+    },
+    quoting_enclave=TDX.quoting_enclave,
+    product=2,
+)
+
+
+def machine(root: Root, *, at: int, faults: Faults = _HEALTHY) -> DcapMachine:
+    """Make a machine with TDX that has been there since ``at``, and a TD on it."""
+    attributes = _BITS["DEBUG"] * faults.debug | _BITS["MIGRATABLE"] * faults.migratable
+    attributes |= _BITS["SEPT_VE_DISABLE"] * (not faults.sept_ve)
+    version = MODULE_VERSION + faults.unknown_module
+    report = {
+        "tee_tcb_svn": bytes([component_svn(faults.module_tcb), version]),
+        "mr_seam": hashlib.sha384(b"nacre simulated TDX module").digest(),
+        "mr_signer_seam": b"\1" * faults.other_module,
+        "td_attributes": attributes.to_bytes(8, "little"),
+        "xfam": _XFAM,
+        "mr_td": hashlib.sha384(b"nacre simulated TD").digest(),
+    }
+    return DcapMachine(root, _SHAPE, report=report, at=at, faults=faults)
