@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Before a simulated process runs: its registers, its release, its root, and what the agent is told."""
+
+import base64
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import msgspec
+
+import nacre
+from nacre.appraisal.release import Release
+from nacre.build.app import App
+from nacre.build.tree import Tree
+from nacre.enclave.agent.config import Config
+from nacre.enclave.instances import Instance, Instances, runtime_folder
+from nacre.enclave.launch import measure
+from nacre.enclave.launch.process import confine
+from nacre.platforms.device import DevicePaths
+from nacre.platforms.simulation import Root, simulator
+
+__all__ = ["Places", "create", "development_root", "software", "told", "write_trust"]
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Where an instance's sockets are. The application sees one of the folders.
+
+    Attributes:
+        runtime: The folder around the others.
+    """
+
+    runtime: Path
+
+    @property
+    def app(self) -> Path:
+        """The application's own sockets."""
+        return self.runtime / "app"
+
+    @property
+    def outside(self) -> Path:
+        """The agent's public socket, and the way out."""
+        return self.runtime / "outside"
+
+    @property
+    def device(self) -> Path:
+        """The emulated device."""
+        return self.runtime / "device"
+
+    @property
+    def public(self) -> Path:
+        """The agent's public socket."""
+        return self.outside / "public.sock"
+
+    @property
+    def uplink(self) -> Path:
+        """What the agent's egress goes out by."""
+        return self.outside / "uplink.sock"
+
+    @property
+    def config(self) -> Path:
+        """The agent's configuration."""
+        return self.runtime / "agent.json"
+
+
+def create(instances: Instances, source: Path, *, platform: str, at: int | None = None) -> Instance:
+    """Measure an application and make its instance, with `release.toml` in its folder; nothing runs yet.
+
+    Args:
+        instances: Those of this user.
+        source: The folder of `nacre.toml`.
+        platform: The platform to simulate.
+        at: Now, Unix seconds.
+
+    Raises:
+        ConfigurationError: `nacre.toml` cannot be used.
+        BuildError: The application's files cannot be measured.
+        EnclaveError: `simulated-platform`, `instance-folder`.
+    """
+    app = App.load(source)
+    tree = Tree.read(source / app.source)
+    text = measure.release_text(app, {platform: measure.registers(platform, app, tree)})
+    name = instances.new_id()
+    (instances.folder(name) / "release.toml").write_text(text, encoding="utf-8")
+    instance = Instance(
+        id=name,
+        app=app.name,
+        version=app.version,
+        platform=platform,
+        source=str(source.resolve()),
+        created=int(time.time()) if at is None else at,
+        release=Release.parse(text).fingerprint.hex(),
+        runtime=str(runtime_folder()),
+    )
+    instances.write(instance)
+    return instance
+
+
+def development_root(platform: str, *, at: int) -> Root:
+    """Return the root that vouches for simulated hardware: a new one for each run."""
+    return simulator(platform).create_root(at=at)
+
+
+def write_trust(folder: Path, platform: str, root: Root) -> None:
+    """Write the root's certificates, no keys, and a policy that accepts what runs here as simulated."""
+    names = [f"root-{number}.pem" for number in range(len(root.certificates))]
+    for name, der in zip(names, root.certificates, strict=True):
+        lines = textwrap.wrap(base64.b64encode(der).decode(), 64)
+        pem = ["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""]
+        (folder / name).write_text("\n".join(pem), encoding="ascii")
+    listed = ", ".join(f'"{name}"' for name in names)
+    (folder / "policy.toml").write_text(
+        "# What one simulated process is accepted by. No hardware stands behind it.\n"
+        f'releases = ["release.toml"]\n\n[anchors.{platform}]\ngenuine = false\nsimulated = [{listed}]\n',
+        encoding="utf-8",
+    )
+
+
+def told(instance: Instance, app: App, places: Places, devices: DevicePaths, endorsements: Path) -> Config:
+    """Return what the agent in the sandbox is told."""
+    directory = Path(instance.source) / app.source
+    return Config(
+        app=app,
+        app_directory=str(directory),
+        public=f"unix:{places.public}",
+        socket=str(places.app / "agent.sock"),
+        dstack_socket=str(places.app / "dstack.sock"),
+        egress_socket=str(places.app / "egress.sock") if app.egress else None,
+        uplink=f"unix:{places.uplink}" if app.egress else None,
+        release=instance.release,
+        mode="simulated",
+        devices=devices,
+        endorsements=str(endorsements),
+        confine=confine(readable=[directory], writable=[places.app], directory=directory),
+    )
+
+
+def software() -> list[Path]:
+    """List what the agent's Python needs that is not under `/usr`."""
+    wanted = (Path(sys.prefix), Path(sys.base_prefix), Path(nacre.__file__).parent)
+    return [path for path in dict.fromkeys(wanted) if not path.is_relative_to("/usr")]
