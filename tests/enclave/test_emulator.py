@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The way of evidence: simulated machine, emulated device, the driver that ships, the verifier."""
 
+import hashlib
 import signal
 import subprocess
 import sys
@@ -25,7 +26,9 @@ from nacre.trust.signatures import Signatures
 _AT = 1_800_000_000
 _REGISTERS: Mapping[str, Mapping[str, bytes]] = {
     "nitro": {f"pcr{index}": bytes((index + 1,)) * 48 for index in range(5)},
+    "sgx": {"mrenclave": b"e" * 32, "mrsigner": b"s" * 32},
     "snp": {"measurement": b"m" * 48},
+    "tdx": {"mrtd": b"t" * 48, "rtmr1": b"1" * 48, "rtmr3": b"3" * 48},
 }
 
 
@@ -67,6 +70,10 @@ def test_what_the_driver_returns_verifies_as_simulated(folder: Path, root: tuple
         registers = _verify(device, emulator, own, data)
         for register, value in _REGISTERS[name].items():
             assert registers[register] == value
+        if name == "tdx":
+            device.extend("rtmr3", b"d" * 48)
+            extended = hashlib.sha384(b"3" * 48 + b"d" * 48).digest()
+            assert _verify(device, emulator, own, data)["rtmr3"] == extended
     with pytest.raises(EnclaveError):
         device.evidence(data)
     assert [entry.name for entry in (folder / "e").iterdir() if entry.is_socket()] == []
