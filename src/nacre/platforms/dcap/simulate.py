@@ -16,7 +16,7 @@ import msgspec
 
 from nacre.platforms.base import Register
 from nacre.platforms.dcap.evidence import CertType
-from nacre.platforms.dcap.layout import HEADER, SGX_REPORT
+from nacre.platforms.dcap.layout import HEADER, SGX_REPORT, BodyType
 from nacre.platforms.dcap.simulated_certificates import FAMILY, Authorities, create_root
 from nacre.platforms.dcap.simulated_documents import (
     QE_SIGNER,
@@ -35,7 +35,8 @@ _INTEL: Final = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 _ECDSA_P256: Final = 2
 _REPORT_DATA: Final = 64
 _QE_AUTH: Final = bytes(range(32))
-_BARE_VERSION: Final = 3
+_NESTED: Final = 4
+_DESCRIBED: Final = 5
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +45,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         platform: ``sgx`` or ``tdx``.
         title: What messages call it.
-        version: Of its quotes: 3 or 4.
-        tee_type: Its number in the header.
-        layout: Of its report.
+        version: Of its quotes: 3 to 5.
+        body: Its report.
         registers: What it measures.
         fields: Register to the report's field.
         quoting_enclave: The name of its quoting enclave.
@@ -56,8 +56,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
     title: str
     version: int
-    tee_type: int
-    layout: Layout
+    body: BodyType
     registers: tuple[Register, ...]
     fields: Mapping[str, str]
     quoting_enclave: str
@@ -125,12 +124,14 @@ class DcapMachine:
         check_registers(registers, shape.registers, what=shape.title)
         check_size("report_data", data, _REPORT_DATA, what=shape.title)
         named = {shape.fields[name]: value for name, value in registers.items()}
-        report = _packed(shape.layout, {**self._report, **named, "report_data": data})
-        head = HEADER.packed.pack(shape.version, _ECDSA_P256, shape.tee_type, 0, 0, _INTEL, b"")
-        signed = head + report
+        report = _packed(shape.body.layout, {**self._report, **named, "report_data": data})
+        signed = HEADER.packed.pack(shape.version, _ECDSA_P256, shape.body.tee_type, 0, 0, _INTEL, b"")
+        if shape.version >= _DESCRIBED:
+            signed += struct.pack("<HI", shape.body.number, len(report))
+        signed += report
         signature = self._authorities.sign("attestation", signed, what="quote")
         vouched = self._vouched()
-        if shape.version > _BARE_VERSION:
+        if shape.version >= _NESTED:
             vouched = struct.pack("<HI", CertType.QE_REPORT, len(vouched)) + vouched
         authentication = signature + self._authorities.point("attestation") + vouched
         return signed + struct.pack("<I", len(authentication)) + authentication

@@ -4,7 +4,7 @@
 import hashlib
 from typing import Final
 
-from nacre.platforms.dcap.layout import SGX_REPORT, TEE_SGX
+from nacre.platforms.dcap.layout import BODY_TYPES
 from nacre.platforms.dcap.simulate import FAMILY, DcapMachine, Shape, create_root
 from nacre.platforms.dcap.simulate import Faults as DcapFaults
 from nacre.platforms.sgx import PLATFORM
@@ -35,8 +35,7 @@ _SHAPE: Final = Shape(
     platform=PLATFORM.name,
     title=PLATFORM.title,
     version=3,
-    tee_type=TEE_SGX,
-    layout=SGX_REPORT,
+    body=BODY_TYPES[1],
     registers=PLATFORM.registers,
     fields={
         "mrenclave": "mr_enclave",
