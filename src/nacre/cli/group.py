@@ -16,9 +16,13 @@ _COMMANDS = {
     "endorsements": "Fetch, show and pack the vendors' signed documents.",
     "explain": "Explain a reason code or a check.",
     "inspect": "Show every field of evidence, trusting none.",
+    "logs": "Show what a simulated enclave wrote.",
     "policy": "Write, check and describe policies.",
+    "ps": "List the simulated enclaves of this user.",
     "result": "Read what other verifiers say, and check that it is they.",
     "release": "Convert and show reference values.",
+    "run": "Run an application in a simulated enclave.",
+    "stop": "End simulated enclaves.",
     "verify": "Verify evidence and say why.",
     "version": "Show versions and the crypto engine.",
 }

@@ -7,10 +7,13 @@ of one that ended by itself stays, so that its log can be read.
 """
 
 import contextlib
+import ctypes
 import os
 import re
 import secrets
+import select
 import shutil
+import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +23,7 @@ import msgspec
 
 from nacre.errors import EnclaveError
 
-__all__ = ["Instance", "Instances", "Process", "runtime_folder"]
+__all__ = ["Instance", "Instances", "Process", "end", "runtime_folder"]
 
 _FILE = "instance.json"
 _MAX_SIZE = 1 << 16
@@ -31,6 +34,8 @@ _LONGEST_BASE = 46
 #: In ``/proc/PID/stat``, after the name in parentheses: when it started, in ticks since the machine did.
 _STARTED = 19
 _ABBREVIATED = 12
+_PATIENCE = 30.0
+_MNT_DETACH = 2
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -205,6 +210,7 @@ class Instances:
 
     def remove(self, instance: Instance) -> None:
         """Forget one that does not run, its log and its sockets with it."""
+        _unmount(instance.runtime)
         shutil.rmtree(instance.runtime, ignore_errors=True)
         shutil.rmtree(self.folder(instance.id), ignore_errors=True)
 
@@ -213,6 +219,44 @@ class Instances:
             return [path.name for path in self.directory.iterdir() if _ID.fullmatch(path.name)]
         except OSError:
             return []
+
+
+def end(instance: Instance, *, patience: float = _PATIENCE) -> bool:
+    """Have an instance's supervisor end it, by force if it takes too long.
+
+    Args:
+        instance: Which one.
+        patience: Seconds.
+
+    Returns:
+        Whether it ended as asked, or had ended before.
+
+    Raises:
+        EnclaveError: ``instance-not-ours``.
+    """
+    supervisor = instance.supervisor
+    if supervisor is None:
+        return True
+    try:
+        # A descriptor means one process for good, so none that took over its number is hit.
+        descriptor = os.pidfd_open(supervisor.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        if not supervisor.lives():
+            return True
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        if select.select([descriptor], [], [], patience)[0]:
+            return True
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        select.select([descriptor], [], [], patience)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        raise EnclaveError("instance-not-ours", what=instance.id) from None
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def runtime_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -231,6 +275,15 @@ def runtime_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 def _short(base: str) -> bool:
     return len(os.fsencode(base)) <= _LONGEST_BASE
+
+
+def _unmount(runtime: str) -> None:
+    """Unmount what a killed emulator left below a folder: nobody serves it, so whoever looks gets errors."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
+            path = line.split(" ")[4]
+            if path.startswith(f"{runtime}/"):
+                ctypes.CDLL(None).umount2(os.fsencode(path), _MNT_DETACH)
 
 
 def _unusable(folder: Path, error: OSError) -> EnclaveError:

@@ -83,6 +83,11 @@ print("all tried", flush=True)
 Start = Callable[..., "_Run"]
 
 
+def _environment(instances: Instances) -> dict[str, str]:
+    state = instances.directory.parent
+    return {**os.environ, "NACRE_STATE_DIR": str(state), "NACRE_DATA_DIR": f"{state}/data"}
+
+
 class _Run:
     """A supervisor's process."""
 
@@ -94,7 +99,7 @@ class _Run:
         with log.open("ab") as said:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "nacre.enclave.launch", self.made.id, str(port)],
-                env={**os.environ, "NACRE_STATE_DIR": str(instances.directory.parent)},
+                env=_environment(instances),
                 stdout=said,
                 stderr=said,
             )
@@ -309,7 +314,7 @@ def test_files_that_changed_since_they_were_measured_are_not_run(
     (source / "main.py").write_text("print('other')")
     done = subprocess.run(
         [sys.executable, "-m", "nacre.enclave.launch", made.id, "0"],
-        env={**os.environ, "NACRE_STATE_DIR": str(tmp_path / "state")},
+        env=_environment(instances),
         capture_output=True,
         text=True,
         check=False,

@@ -13,14 +13,18 @@ import nacre
 from nacre.appraisal.release import Release
 from nacre.build.app import App
 from nacre.build.tree import Tree
-from nacre.enclave.agent.config import Config
+from nacre.enclave.agent.config import Config, Limits
 from nacre.enclave.instances import Instance, Instances, runtime_folder
 from nacre.enclave.launch import measure
 from nacre.enclave.launch.process import confine
 from nacre.platforms.device import DevicePaths
-from nacre.platforms.simulation import Root, simulator
+from nacre.platforms.simulation import Root
 
-__all__ = ["Places", "create", "development_root", "software", "told", "write_trust"]
+__all__ = ["Places", "create", "software", "told", "write_trust"]
+
+
+#: Seconds that an app may take to end.
+_GRACE = 5.0
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -96,11 +100,6 @@ def create(instances: Instances, source: Path, *, platform: str, at: int | None 
     return instance
 
 
-def development_root(platform: str, *, at: int) -> Root:
-    """Return the root that vouches for simulated hardware: a new one for each run."""
-    return simulator(platform).create_root(at=at)
-
-
 def write_trust(folder: Path, platform: str, root: Root) -> None:
     """Write the root's certificates, no keys, and a policy that accepts what runs here as simulated."""
     names = [f"root-{number}.pem" for number in range(len(root.certificates))]
@@ -130,6 +129,7 @@ def told(instance: Instance, app: App, places: Places, devices: DevicePaths, end
         release=instance.release,
         mode="simulated",
         devices=devices,
+        limits=Limits(grace=_GRACE),
         endorsements=str(endorsements),
         confine=confine(readable=[directory], writable=[places.app], directory=directory),
     )

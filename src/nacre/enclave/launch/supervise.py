@@ -29,8 +29,9 @@ from nacre.enclave.agent.listen import Listener
 from nacre.enclave.emulate.emulator import Emulator
 from nacre.enclave.instances import Instance, Instances, Process
 from nacre.enclave.launch import measure
-from nacre.enclave.launch.prepare import Places, development_root, software, told, write_trust
+from nacre.enclave.launch.prepare import Places, software, told, write_trust
 from nacre.enclave.launch.process import sandbox
+from nacre.enclave.roots import development_root
 from nacre.enclave.tunnel import dialled, splice
 from nacre.enclave.uplink import Uplink
 from nacre.errors import EnclaveError
@@ -42,7 +43,7 @@ __all__ = ["insist_on_sandbox", "supervise", "tail"]
 
 _HOST = "127.0.0.1"
 _PATIENCE, _POLL = 20.0, 0.02
-#: Seconds for the agent and the app to end when asked; the app's own grace is half of it.
+#: Seconds for the agent and the app to end when asked; the app's own grace is shorter.
 _GRACE = 20.0
 _IDLE, _DIAL = 900.0, 10.0
 _TAIL = 2000
@@ -166,10 +167,11 @@ def _emulator(instances: Instances, instance: Instance, app: App, places: Places
     text = measure.release_text(app, {instance.platform: registers})
     if text != (folder / "release.toml").read_text(encoding="utf-8"):
         raise EnclaveError("run-changed", what=instance.source)
-    root = development_root(instance.platform, at=now)
+    simulated = simulator(instance.platform)
+    root = development_root(simulated.FAMILY, at=now)
     write_trust(folder, instance.platform, root)
     return Emulator(
-        simulator(instance.platform).machine(root, at=now),
+        simulated.machine(root, at=now),
         registers={**_of_parent(instance.platform), **registers},
         directory=places.device,
         clock=lambda: int(time.time()),
