@@ -14,12 +14,13 @@ from nacre.errors import EnclaveError
 __all__ = ["base64_of", "number", "qemu_value", "word"]
 
 
-def word(value: str | Path, *, what: str) -> str:
+def word(value: str | Path, *, what: str, option: bool = False) -> str:
     """Return a word as it stands alone on a command line.
 
     Args:
         value: A path or a name.
         what: What it is, for the error.
+        option: It may begin with a dash: it is ours, and nobody's path.
 
     Raises:
         EnclaveError: ``launch-word``: it is empty, begins with a dash, has control characters, or is no text.
@@ -27,7 +28,7 @@ def word(value: str | Path, *, what: str) -> str:
     text = os.fspath(value)
     if not text:
         raise EnclaveError("launch-word", what=what, expected="it is empty", actual=text)
-    if text.startswith("-"):
+    if text.startswith("-") and not option:
         raise EnclaveError("launch-word", what=what, expected="it begins with a dash", actual=text)
     if not text.isprintable():
         raise EnclaveError("launch-word", what=what, expected="not all of it can be printed", actual=text)
