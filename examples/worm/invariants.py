@@ -9,6 +9,7 @@ answer came. A method that finds a broken promise raises ``AssertionError``.
 import json
 from collections.abc import Callable, Mapping
 
+from worm.connectome import SENSES
 from worm.creature import Worm
 
 __all__ = ["Invariants"]
@@ -17,7 +18,13 @@ Send = Callable[[str, str, bytes], tuple[int, bytes]]
 
 
 class Invariants:
-    """A client that lives the worm's life along with it, one worm per birth."""
+    """A client that lives the worm's life along with it, one worm per birth.
+
+    Attributes:
+        names: What the harness draws stimuli from.
+    """
+
+    names = tuple(SENSES)
 
     def __init__(self, send: Send) -> None:
         self._send = send

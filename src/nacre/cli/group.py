@@ -23,6 +23,7 @@ _COMMANDS = {
     "release": "Convert and show reference values.",
     "run": "Run an application in a simulated enclave.",
     "stop": "End simulated enclaves.",
+    "test": "Run an application under a hostile host.",
     "verify": "Verify evidence and say why.",
     "version": "Show versions and the crypto engine.",
 }
