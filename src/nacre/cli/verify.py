@@ -11,7 +11,8 @@ __all__ = ["command"]
 _HELP = """Verify the evidence in FILE, at URL, or on stdin (-), and say why.
 
 The first line of the output is the verdict and whose hardware stands behind it. Evidence fetched from a
-URL is INCOMPLETE at best: nothing shows who served it.
+URL is INCOMPLETE at best: nothing shows who served it. A URL without a path is that of an enclave, which is
+asked for evidence of a fresh nonce.
 
 FILE is a quote, report or document as the device gave it, or what another system packs one in: a certificate
 with evidence in it, the JSON of dstack's guest agent, and others that nacre explain --systems lists.

@@ -89,23 +89,8 @@ def run(request: Request) -> int:
     _refuse_contradictions(request)
     stay_with_openssl()
     policy = Policy.default() if request.policy is None else Policy.load(request.policy)
-    served = request.evidence.startswith(_SCHEMES)
-    verifier = Verifier(
-        policy,
-        endorsements=_endorsements(request),
-        offline=request.offline,
-        sources=(_Served(request.evidence),) if served else (),
-    )
     at = None if request.at is None else inputs.time(request.at)
-    binding = _binding(request)
-    evidence = _evidence(request.evidence, served=served)
-    try:
-        envelope = _envelope(request, evidence, policy)
-    except (MalformedEvidence, UnsupportedEvidence) as error:
-        result = refuse(evidence, error, policy=policy, at=system_clock() if at is None else at)
-    else:
-        brought = None if envelope is None else _brought(request, envelope)
-        result = verifier.appraise(envelope or evidence, binding=binding, endorsements=brought, at=at)
+    result = _appraised(request, policy, at)
     try:
         accept(result, policy)
         accepted = True
@@ -113,6 +98,31 @@ def run(request: Request) -> int:
         accepted = False
     _write(request, result.raw, result, accepted=accepted)
     return _status(result, accepted=accepted)
+
+
+def _appraised(request: Request, policy: Policy, at: int | None) -> Result:
+    served = request.evidence.startswith(_SCHEMES)
+    if served:
+        from nacre.cli import live  # noqa: PLC0415 (each start loads only what it uses)
+
+        base = live.base_of(request.evidence)
+        if base is not None:
+            given = _endorsements(request)
+            return live.appraise(request, base, policy=policy, endorsements=given, at=at)
+    verifier = Verifier(
+        policy,
+        endorsements=_endorsements(request),
+        offline=request.offline,
+        sources=(_Served(request.evidence),) if served else (),
+    )
+    binding = _binding(request)
+    evidence = _evidence(request.evidence, served=served)
+    try:
+        envelope = _envelope(request, evidence, policy)
+    except (MalformedEvidence, UnsupportedEvidence) as error:
+        return refuse(evidence, error, policy=policy, at=system_clock() if at is None else at)
+    brought = None if envelope is None else _brought(request, envelope)
+    return verifier.appraise(envelope or evidence, binding=binding, endorsements=brought, at=at)
 
 
 def _refuse_contradictions(request: Request) -> None:
