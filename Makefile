@@ -8,7 +8,7 @@ core := src/nacre/checks.py,src/nacre/errors.py,src/nacre/reasons.py,src/nacre/t
 
 .PHONY: demo test check bench soak docs locks
 
-demo: .venv/runtime ## real evidence verified offline, its tampered twins refused
+demo: .venv/enclave ## real evidence verified offline, tampered twins refused, three simulated enclaves run
 	$(bin)/python examples/demo.py
 
 test: check ## everything that fits ten minutes on two cores

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One application in three simulated TEEs: all answer alike, all prove what they are; the rest is refused.
+
+No TEE is needed, and none is there: the evidence is signed by a development root that this run makes for
+itself. What is shown is the way, which on hardware is the same.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import nacre
+from nacre.enclave import envelope
+from nacre.enclave.roots import development_root
+from nacre.platforms.tdx.simulate import Faults
+from nacre.testing import simulated
+
+_WORM = Path(os.path.relpath(Path(__file__).with_name("worm")))
+_TEES = ("nitro", "snp", "tdx")
+#: Nothing yet shows who passed an answer on, so that evidence asked for over HTTP is incomplete at best.
+_AT_BEST, _REJECTED = 11, 10
+_STEP = json.dumps({"ticks": 100, "stimuli": {"nose": 40}, "at": 0}).encode()
+
+Started = Mapping[str, str]
+
+
+def _nacre(*words: str, shown: bool = True) -> int:
+    if shown:
+        print(f"\n$ nacre {shlex.join(words)}", flush=True)
+    return subprocess.run([sys.executable, "-m", "nacre", *words], check=False).returncode
+
+
+@contextlib.contextmanager
+def _own_folders() -> Iterator[Path]:
+    """Keep roots and instances of this run away from the user's own."""
+    with tempfile.TemporaryDirectory(prefix="nacre-") as name:
+        kept = {key: os.environ.get(key) for key in ("NACRE_STATE_DIR", "NACRE_DATA_DIR")}
+        os.environ |= dict.fromkeys(kept, name)
+        try:
+            yield Path(name)
+        finally:
+            _nacre("stop", "--all")
+            for key, value in kept.items():
+                os.environ.pop(key)
+                if value is not None:
+                    os.environ[key] = value
+
+
+def _started(apps: Mapping[str, tuple[Path, str]]) -> dict[str, Started]:
+    """Start applications at once, each on its TEE."""
+    running = {}
+    for name, (app, tee) in apps.items():
+        words = ["run", str(app), "--tee", tee, "--detach", "--json"]
+        print(f"$ nacre {shlex.join(words)} &", flush=True)
+        running[name] = subprocess.Popen([sys.executable, "-m", "nacre", *words], stdout=subprocess.PIPE)
+    return {name: json.loads(process.communicate()[0]) for name, process in running.items()}
+
+
+def _stepped(url: str) -> str:
+    request = urllib.request.Request(f"{url}/step", data=_STEP, method="POST")  # noqa: S310 (as below)
+    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 (the address is ours)
+        return str(json.load(answer)["trace"])
+
+
+def _verify(enclave: Started, policy: str, *more: str) -> int:
+    return _nacre("verify", enclave["url"], "--policy", policy, *more)
+
+
+def _tampered(folder: Path) -> Path:
+    copy = folder / "worm"
+    shutil.copytree(_WORM, copy)
+    creature = copy / "src" / "worm" / "creature.py"
+    creature.write_text(creature.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    return copy
+
+
+def _replayed(enclave: Started, folder: Path) -> int:
+    """Answer a new question with what was said to an old one."""
+    old, new = secrets.token_hex(32), secrets.token_hex(32)
+    asked = f"{enclave['url']}{envelope.PATH}?nonce={old}"
+    with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310 (the address is ours)
+        said = envelope.decode(answer.read())
+    (folder / "identity.cbor").write_bytes(said.identity)
+    recorded = _recorded(folder / "old-answer", said.evidence, said.endorsements)
+    words = ["--policy", enclave["policy"], "--nonce", new, "--identity", str(folder / "identity.cbor")]
+    return _nacre("verify", *recorded, *words)
+
+
+def _outdated(enclave: Started, folder: Path) -> int:
+    """Ask a machine whose firmware is old, under the same root and with the same registers."""
+    nonce, now = secrets.token_bytes(32), int(time.time())
+    release = tomllib.loads(Path(enclave["policy"]).with_name("release.toml").read_text(encoding="utf-8"))
+    old = simulated(
+        "tdx",
+        development_root("dcap", at=now),
+        at=now,
+        faults=Faults(tcb="out_of_date"),
+        data=nacre.Binding.nonce(nonce).committed(fields=False).data,
+        registers={name: bytes.fromhex(text) for name, text in release["tdx"][0].items() if text != "any"},
+    )
+    recorded = _recorded(folder / "old-firmware", old.evidence, old.endorsements.documents)
+    return _nacre("verify", *recorded, "--policy", enclave["policy"], "--nonce", nonce.hex())
+
+
+def _recorded(folder: Path, evidence: bytes, endorsements: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Write evidence and endorsements to files, and say how to verify them."""
+    folder.mkdir()
+    for role, document in endorsements.items():
+        (folder / f"{role}.der").write_bytes(document)
+    (folder / "evidence").write_bytes(evidence)
+    return (str(folder / "evidence"), "--endorsements", str(folder), "--offline", "--quiet")
+
+
+def show() -> list[str]:
+    """Run it, and name what came out otherwise than it should have."""
+    if shutil.which("bwrap") is None:
+        print(
+            "\nnot shown: three simulated enclaves; they need bubblewrap (on Debian: apt install bubblewrap)"
+        )
+        return []
+    surprises = []
+    with _own_folders() as folder:
+        enclaves = _started({tee: (_WORM, tee) for tee in _TEES} | {"tampered": (_tampered(folder), "tdx")})
+        policies = {tee: enclaves[tee]["policy"] for tee in _TEES}
+        outcomes = {tee: (_verify(enclaves[tee], policies[tee], "--quiet"), _AT_BEST) for tee in _TEES}
+        print("INCOMPLETE, since anybody could have passed these answers on; every other check was passed.")
+        traces = {tee: _stepped(enclaves[tee]["url"]) for tee in _TEES}
+        print(f"\n100 steps of the worm: {', '.join(f'{tee} {trace[:16]}' for tee, trace in traces.items())}")
+        if len(set(traces.values())) != 1:
+            surprises.append("the traces")
+        outcomes |= {
+            "a line more in the source": (
+                _verify(enclaves["tampered"], policies["tdx"], "--quiet"),
+                _REJECTED,
+            ),
+            "an old answer": (_replayed(enclaves["tdx"], folder), _REJECTED),
+            "old firmware": (_outdated(enclaves["tdx"], folder), _REJECTED),
+        }
+    return surprises + [name for name, (found, expected) in outcomes.items() if found != expected]
+
+
+if __name__ == "__main__":
+    sys.exit(", ".join(show()) or 0)
