@@ -214,7 +214,9 @@ def command(
         *("-smp", str(app.resources.cpus)),
         *("-m", f"{memory}M"),
         *("-object", f"memory-backend-memfd,id=ram,size={memory}M,share=on"),
-        *("-display", "none", "-nodefaults", "-no-reboot", "-serial", f"file:{_escaped(log)}"),
+        *("-display", "none", "-nodefaults", "-no-reboot"),
+        # Not ``-serial file:``, which takes a doubled comma for two.
+        *("-chardev", f"file,id=console,path={_escaped(log)}", "-serial", "chardev:console"),
         *(started if measured is None else measured.options()),
         *("-chardev", f"socket,id=vsock,path={_escaped(socket)}"),
         *("-device", "vhost-user-vsock-pci,chardev=vsock"),
