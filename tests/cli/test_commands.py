@@ -32,6 +32,7 @@ _COMMANDS = (
         "policy init",
     ),
     *("policy schema", "result", "result show", "result verify", "verify", "version"),
+    *("logs", "ps", "run", "stop"),
 )
 _GROUPS = {"conformance", "endorsements", "policy", "result"}
 

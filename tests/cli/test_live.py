@@ -54,6 +54,11 @@ def test_enclave_that_runs_is_verified_but_for_the_channel(
     assert set(statuses.values()) <= {"pass", "not-applicable"}
     if platform != "nitro":
         return
+    trusting = nacre("verify", started["url"], "--root", Path(started["policy"]).with_name("root-0.pem"))
+    assert trusting.returncode == Exit.INCOMPLETE
+    assert "SIMULATED" in trusting.stdout.upper()
+    both = nacre(*words, "--root", Path(started["policy"]).with_name("root-0.pem"))
+    assert both.returncode == Exit.USAGE
     # Without the policy nobody vouches for it.
     assert nacre("verify", started["url"], "--offline").returncode == Exit.REJECTED
     assert nacre(*words, "--identity", started["policy"], "--nonce", "00" * 32).returncode == Exit.USAGE

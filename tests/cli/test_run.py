@@ -64,6 +64,9 @@ def test_detached_worm_from_start_to_stop(nacre: Run, ours: Mapping[str, str], w
     assert started["id"] in nacre("ps", env=ours).stdout
     assert "listening at" in nacre("logs", started["id"][:6], env=ours).stdout
 
+    lines = nacre("logs", "--json", started["id"], env=ours).stdout.splitlines()
+    assert {"agent", "app"} == {json.loads(line)["who"] for line in lines}
+
     taken = nacre("run", worm, "--tee", "nitro", "--detach", "--port", listed["url"][-5:], env=ours)
     assert taken.returncode == Exit.INTERNAL
     assert "cannot be used" in taken.stderr
@@ -120,7 +123,8 @@ def test_lost_instance_is_listed_and_tidied_up(nacre: Run, ours: Mapping[str, st
         pass
     assert "lost" in nacre("ps", env=ours).stdout
     assert "listening at" in nacre("logs", "--follow", started["id"], env=ours).stdout
-    assert nacre("stop", "--all", env=ours).stdout == started["id"] + "\n"
+    stopped = json.loads(nacre("stop", "--all", "--json", env=ours).stdout)
+    assert stopped == [{"id": started["id"], "asked": True}]
     assert instances.every() == ()
 
 

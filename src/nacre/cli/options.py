@@ -44,6 +44,13 @@ VERIFY = (
     Option(
         ("--policy", "-p"), "policy", Kind.VALUE, "What is acceptable (nacre policy init writes one).", "FILE"
     ),
+    Option(
+        ("--root",),
+        "root",
+        Kind.SEVERAL,
+        "A development root to trust, without a policy: what it vouches for is SIMULATED.",
+        "FILE",
+    ),
     Option(("--nonce",), "nonce", Kind.VALUE, "The 32-byte nonce that was sent: hex, or @file.", "HEX|@FILE"),
     Option(
         ("--identity",),
