@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -150,7 +151,7 @@ class Guest:
         """Copy its disk as it is at this moment."""
         self.freeze()
         try:
-            shutil.copytree(self.data, to, symlinks=True)
+            shutil.copytree(self.data, to, symlinks=True, ignore=_special)
         finally:
             self.thaw()
 
@@ -197,6 +198,12 @@ class Guest:
         if self._process is not None:
             for process in [self._process.pid, *_descendants(self._process.pid)]:
                 _send(number, process)
+
+
+def _special(folder: str, names: list[str]) -> list[str]:
+    """Name what has no content to copy: sockets and pipes."""
+    kinds = {name: Path(folder, name).lstat().st_mode for name in names}
+    return [name for name, mode in kinds.items() if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)]
 
 
 def _send(number: signal.Signals, process: int) -> None:

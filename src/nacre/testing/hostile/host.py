@@ -79,9 +79,8 @@ class Host:
         """End whatever runs."""
         if self._thawing:
             self._thawing.cancel()
-        for guest in (self._guest, self._clone):
-            if guest:
-                guest.kill()
+        for guest in self._running():
+            guest.kill()
 
     async def before(self, turn: Round) -> None:
         """Do this round's fault; those of the network begin to lie in wait for the call's connections."""
@@ -120,7 +119,8 @@ class Host:
     async def _do(self, number: int, fault: Fault) -> None:
         match fault.kind:
             case "pause":
-                self._guest.freeze()
+                for guest in self._running():
+                    guest.freeze()
                 self._thawing = asyncio.create_task(self._thaw(fault.amount / 1000))
                 self._say(number, "pause", f"stopped the enclave for {fault.amount} ms")
             case "clock":
@@ -134,6 +134,9 @@ class Host:
                 await self._roll_back(number, fault.amount)
             case "clones":
                 await self._double(number, fault.amount)
+
+    def _running(self) -> list[Guest]:
+        return [self._guest, self._clone] if self._clone else [self._guest]
 
     async def _end(self) -> None:
         await self._network.cut()
@@ -169,7 +172,8 @@ class Host:
 
     async def _thaw(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        self._guest.thaw()
+        for guest in self._running():
+            guest.thaw()
 
     def _impossible(self, kind: Kind) -> str:
         if kind == "rollback" and not self._setup.keeps:

@@ -3,8 +3,10 @@
 
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,6 +27,7 @@ __all__ = ["Broken", "Report", "run"]
 _T = TypeVar("_T")
 _FILE = "invariants.py"
 _LONGEST_LINE = 1 << 20
+_PATIENCE = 120.0
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -84,11 +87,16 @@ def run(folder: Path, *, seed: int, rounds: int) -> Report:
     place = Path(tempfile.mkdtemp(prefix="nacre-"))  # its path leaves room for a socket's name
     try:
         return asyncio.run(_run(folder.resolve(), app, place, seed, rounds))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
 async def _run(folder: Path, app: App, place: Path, seed: int, rounds: int) -> Report:
+    if (task := asyncio.current_task()) and threading.current_thread() is threading.main_thread():
+        # Whoever is told to end leaves no enclave behind.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     setup = Setup.prepare(app, folder / app.source, folder=place)
     async with AsyncExitStack() as stack:
         client = _Client(await _started(folder, setup.source, place / "client"))
@@ -135,7 +143,12 @@ class _Client:
 
     async def read(self, kind: type[_T]) -> _T:
         """Read a line."""
-        line = await self._process.stdout.readline() if self._process.stdout else b""
+        line = b""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                line = await self._process.stdout.readline() if self._process.stdout else b""
+        except TimeoutError:
+            self._process.kill()
         if not line:
             status = await self._process.wait()
             raise ConfigurationError(
