@@ -16,6 +16,7 @@ import nacre
 from nacre import platforms
 from nacre.appraisal.policy import Policy
 from nacre.appraisal.release import Release, register_key
+from nacre.build.app import App
 from nacre.cli.group import root
 
 _ROOT = Path(__file__).parents[1]
@@ -115,6 +116,10 @@ def test_lines_of_a_policy_are_called_as_they_are(page: Path) -> None:
 def test_documents_can_be_used(text: str, meaning: str, tmp_path: Path) -> None:
     if meaning == "release":
         Release.parse(_filled_in(text))
+        return
+    if meaning == "app":
+        (tmp_path / "nacre.toml").write_text(text)
+        App.load(tmp_path)
         return
     for name in re.findall(r'"(\S+\.der)"', text):
         (tmp_path / name).write_bytes((_VECTORS / "nitro-synthetic" / "baseline" / "root.der").read_bytes())
