@@ -35,7 +35,7 @@ class Invariants:
         """Same stimuli, same trace: a step does what the reference simulation does, once or not at all."""
         birth, tick = self.look()
         self._pending[birth].append((ticks, dict(stimuli)))
-        body = json.dumps({"ticks": ticks, "stimuli": dict(stimuli), "at": tick}).encode()
+        body = json.dumps({"ticks": ticks, "stimuli": dict(stimuli), "birth": birth, "at": tick}).encode()
         status, answer = self._send("POST", "/step", body)
         assert status in (200, 409), f"a good step is answered with {status}"
         if status == 200:

@@ -221,6 +221,8 @@ def test_over_tcp() -> None:
         (b'{"ticks": 1.0}', "out-of-range"),
         (b'{"ticks": "1"}', "out-of-range"),
         (b'{"ticks": 1, "at": -1}', "out-of-range"),
+        (b'{"ticks": 1, "birth": 7}', "out-of-range"),
+        (b'{"ticks": 1, "birth": "' + b"A" * 32 + b'"}', "out-of-range"),
         (b'{"ticks": 1, "stimuli": []}', "unknown-sense"),
         (b'{"ticks": 1, "stimuli": {"love": 1}}', "unknown-sense"),
         (b'{"ticks": 1, "stimuli": {"nose": 256}}', "out-of-range"),
@@ -263,6 +265,17 @@ def test_a_step_that_arrives_twice_counts_once(start: Start) -> None:
     status, answer = worm.send("POST", "/step", once)
     assert (status, json.loads(answer)["error"]["code"]) == (409, "elsewhere")
     assert worm.ask("GET", "/state")["tick"] == 5
+
+
+def test_a_step_that_was_kept_for_a_newborn_worm_is_not_taken(start: Start) -> None:
+    first = start()
+    kept = json.dumps({"ticks": 5, "birth": first.ask("GET", "/state")["birth"], "at": 0}).encode()
+    assert first.send("POST", "/step", kept)[0] == 200
+    first.stop(signal.SIGKILL)
+    second = start()
+    status, answer = second.send("POST", "/step", kept)
+    assert (status, json.loads(answer)["error"]["code"]) == (409, "elsewhere")
+    assert second.ask("GET", "/state")["tick"] == 0
 
 
 def test_it_remembers_what_it_answered_though_it_is_killed(start: Start, tmp_path: Path) -> None:

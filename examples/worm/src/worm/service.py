@@ -3,18 +3,21 @@
 
 import json
 import os
+import re
 import threading
 from collections import deque
 from pathlib import Path
+from typing import NamedTuple
 
 from worm.connectome import SENSES
 from worm.creature import STRONGEST, Worm
 from worm.memory import recall, remember
 
-__all__ = ["Refused", "Service", "asked"]
+__all__ = ["Refused", "Service", "Step", "asked"]
 
 _MOST_TICKS = 1000
 _HISTORY = 256
+_BIRTH = re.compile(r"[0-9a-f]{32}")
 _LAST_TICK = 1 << 53  # whole numbers beyond are not safe in everybody's JSON
 
 Answer = dict[str, object]
@@ -42,8 +45,17 @@ def _number(value: object, *, name: str, least: int, most: int) -> int:
     return value
 
 
-def asked(body: bytes) -> tuple[int, dict[str, int], int | None]:
-    """Read the body of ``POST /step``: ticks, stimuli, and the tick at which the worm has to be.
+class Step(NamedTuple):
+    """What ``POST /step`` asks for: ticks of the worm of this birth at this tick, None: of any."""
+
+    ticks: int
+    stimuli: dict[str, int]
+    birth: str | None
+    at: int | None
+
+
+def asked(body: bytes) -> Step:
+    """Read the body of ``POST /step``.
 
     Raises:
         Refused: Says what is wrong with it.
@@ -52,16 +64,20 @@ def asked(body: bytes) -> tuple[int, dict[str, int], int | None]:
         fields = json.loads(body.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise Refused(400, "not-json", "the body has to be one JSON object, each name once") from error
-    if not isinstance(fields, dict) or not fields.keys() <= {"ticks", "stimuli", "at"}:
-        raise Refused(400, "unknown-field", "the body has to be an object with ticks, stimuli, at")
+    if not isinstance(fields, dict) or not fields.keys() <= {"ticks", "stimuli", "birth", "at"}:
+        raise Refused(400, "unknown-field", "the body has to be an object with ticks, stimuli, birth, at")
     ticks = _number(fields.get("ticks"), name="ticks", least=1, most=_MOST_TICKS)
     stimuli = fields.get("stimuli", {})
     if not isinstance(stimuli, dict) or not stimuli.keys() <= SENSES.keys():
         raise Refused(400, "unknown-sense", f"stimuli has to be an object with {', '.join(SENSES)}")
     for sense, strength in stimuli.items():
         _number(strength, name=f"stimuli.{sense}", least=1, most=STRONGEST)
-    at = fields.get("at")
-    return ticks, stimuli, None if at is None else _number(at, name="at", least=0, most=_LAST_TICK)
+    birth, at = fields.get("birth"), fields.get("at")
+    if birth is not None and not (isinstance(birth, str) and _BIRTH.fullmatch(birth)):
+        raise Refused(400, "out-of-range", "birth has to be 32 hex digits in lower case")
+    return Step(
+        ticks, stimuli, birth, None if at is None else _number(at, name="at", least=0, most=_LAST_TICK)
+    )
 
 
 class Service:
@@ -108,8 +124,10 @@ class Service:
         Raises:
             Refused: The worm has not moved.
         """
-        ticks, stimuli, at = asked(body)
+        ticks, stimuli, birth, at = asked(body)
         with self._lock:
+            if birth not in (None, self.birth):
+                raise Refused(409, "elsewhere", f"this worm was born as {self.birth}")
             worm = self._worm.copy()  # what cannot be remembered has not happened
             if at not in (None, worm.tick):
                 raise Refused(409, "elsewhere", f"the worm is at tick {worm.tick}, not {at}")
