@@ -82,6 +82,7 @@ class Vsock:
         self._stopping = True
         self._bell.send(b"!")
         self._thread.join()
+        self._bell.close()  # not by the thread, which may wake before the bell is rung
 
     # ── The loop ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -101,7 +102,6 @@ class Vsock:
             if isinstance(key.fileobj, socket.socket):
                 key.fileobj.close()
         self._selector.close()
-        self._bell.close()
         for path in (self._path, *self._ports.values()):
             path.unlink(missing_ok=True)
 
