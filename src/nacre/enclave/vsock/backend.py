@@ -79,10 +79,11 @@ class Vsock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Serve no more; streams that are open end."""
-        self._stopping = True
+        # Rung first: once it is to stop, the thread may wake for another reason and close the other end.
         self._bell.send(b"!")
+        self._stopping = True
         self._thread.join()
-        self._bell.close()  # not by the thread, which may wake before the bell is rung
+        self._bell.close()
 
     # ── The loop ─────────────────────────────────────────────────────────────────────────────────────
 
