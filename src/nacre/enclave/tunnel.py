@@ -11,12 +11,13 @@ import asyncio
 import contextlib
 import re
 import socket
+from collections.abc import Awaitable, Callable
 
 from nacre.enclave.agent.connection import CHUNK, Gone
 from nacre.enclave.agent.routing import refusal
 from nacre.errors import EnclaveError
 
-__all__ = ["Streams", "accept", "asked", "dialled", "insist", "refuse", "splice", "through"]
+__all__ = ["Streams", "dialled", "insist", "serve", "splice", "through"]
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -32,7 +33,41 @@ _FIRST_GOOD, _FIRST_OTHER = 200, 300
 _LINGER = 0.5
 
 
-async def asked(reader: asyncio.StreamReader, *, limit: int, patience: float) -> str:
+async def serve(
+    near: Streams,
+    reached: Callable[[str], Awaitable[Streams]],
+    *,
+    limit: int,
+    patience: float,
+    idle: float,
+) -> None:
+    """Serve one connection: one tunnel, or one refusal.
+
+    Args:
+        near: The caller.
+        reached: Connects to a target, ``host:port``, or raises ``EnclaveError``.
+        limit: Bytes of the caller's head.
+        patience: Seconds for the caller's head.
+        idle: Seconds until a tunnel through which nothing moves is ended.
+
+    Raises:
+        Gone: A side broke off.
+    """
+    try:
+        far = await reached(await _asked(near[0], limit=limit, patience=patience))
+    except EnclaveError as error:
+        await _refuse(near, error)
+        return
+    try:
+        await _accept(near[1])
+        await splice(near, far, idle=idle)
+    except BaseException:
+        far[1].transport.abort()
+        raise
+    far[1].close()
+
+
+async def _asked(reader: asyncio.StreamReader, *, limit: int, patience: float) -> str:
     """Read the head of a CONNECT.
 
     Returns:
@@ -67,14 +102,14 @@ def insist(target: str, allowed: frozenset[str]) -> None:
         raise EnclaveError("egress-undeclared", what=target, expected=tuple(sorted(allowed)))
 
 
-async def accept(writer: asyncio.StreamWriter) -> None:
+async def _accept(writer: asyncio.StreamWriter) -> None:
     """Say that the tunnel stands."""
     writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
     with contextlib.suppress(OSError):
         await writer.drain()
 
 
-async def refuse(streams: Streams, error: EnclaveError) -> None:
+async def _refuse(streams: Streams, error: EnclaveError) -> None:
     """Answer with an error; what the caller still sends is thrown away."""
     reader, writer = streams
     answer = refusal(error)

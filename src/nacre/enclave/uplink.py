@@ -14,8 +14,8 @@ import sys
 from nacre.enclave.agent.config import Limits
 from nacre.enclave.agent.connection import Connection
 from nacre.enclave.agent.listen import Listener
-from nacre.enclave.tunnel import accept, asked, dialled, insist, refuse, splice
-from nacre.errors import EnclaveError, NacreError
+from nacre.enclave.tunnel import Streams, dialled, insist, serve
+from nacre.errors import NacreError
 
 __all__ = ["Uplink", "main"]
 
@@ -38,22 +38,19 @@ class Uplink:
 
     async def serve(self, connection: Connection) -> None:
         """Serve one connection."""
-        near = connection.streams
-        try:
-            target = await asked(near[0], limit=self._limits.header, patience=self._limits.patience)
-            if self._only is not None:
-                insist(target, self._only)
-            far = await dialled(f"tcp:{target}", patience=self._seconds)
-        except EnclaveError as error:
-            await refuse(near, error)
-            return
-        try:
-            await accept(near[1])
-            await splice(near, far, idle=self._idle)
-        except BaseException:
-            far[1].transport.abort()
-            raise
-        far[1].close()
+        limits = self._limits
+        await serve(
+            connection.streams,
+            self._reached,
+            limit=limits.header,
+            patience=limits.patience,
+            idle=self._idle,
+        )
+
+    async def _reached(self, target: str) -> Streams:
+        if self._only is not None:
+            insist(target, self._only)
+        return await dialled(f"tcp:{target}", patience=self._seconds)
 
 
 async def _run(listen: str, only: list[str] | None) -> None:

@@ -9,7 +9,7 @@ certificate for the name: the list then limits whom it asks, and TLS who can ans
 
 from nacre.enclave.agent.config import Config
 from nacre.enclave.agent.connection import Connection, Gone
-from nacre.enclave.tunnel import Streams, accept, asked, dialled, insist, refuse, splice, through
+from nacre.enclave.tunnel import Streams, dialled, insist, serve, through
 from nacre.errors import EnclaveError
 
 __all__ = ["Egress"]
@@ -32,24 +32,17 @@ class Egress:
 
     async def serve(self, connection: Connection) -> None:
         """Serve one connection: one tunnel, or one refusal."""
-        near = connection.streams
         limits = self._limits
-        try:
-            target = await asked(near[0], limit=limits.header, patience=limits.patience)
-            insist(target, self._allowed)
-            far = await self._reached(target)
-        except EnclaveError as error:
-            await refuse(near, error)
-            return
-        try:
-            await accept(near[1])
-            await splice(near, far, idle=self._idle)
-        except BaseException:
-            far[1].transport.abort()
-            raise
-        far[1].close()
+        await serve(
+            connection.streams,
+            self._reached,
+            limit=limits.header,
+            patience=limits.patience,
+            idle=self._idle,
+        )
 
     async def _reached(self, target: str) -> Streams:
+        insist(target, self._allowed)
         limits = self._limits
         if self._uplink is None:
             raise EnclaveError("egress-unreachable", what=target, actual="no uplink")
