@@ -13,7 +13,8 @@ import msgspec
 
 from nacre import platforms
 from nacre.appraisal import systems
-from nacre.appraisal.opinions.report import Answer, OpinionReport, PartReport
+from nacre.appraisal.opinions.base import Part
+from nacre.appraisal.opinions.report import Answer, OpinionReport
 from nacre.appraisal.policy import AnchorFiles, PolicyHead
 from nacre.appraisal.release import ANY, MAX_VARIANTS, ReleaseHead, register_key
 from nacre.appraisal.report import (
@@ -98,7 +99,7 @@ def result_schema() -> Schema:
 
 def opinion_schema() -> Schema:
     """Return the JSON Schema of what ``nacre result verify`` writes, ``nacre-opinion/v1``."""
-    return record_schema(Answer, CheckReport, OpinionReport, PartReport, title="Nacre opinion")
+    return record_schema(Answer, CheckReport, OpinionReport, Part, title="Nacre opinion")
 
 
 def record_schema(head: type[msgspec.Struct], *parts: type[msgspec.Struct], title: str) -> Schema:

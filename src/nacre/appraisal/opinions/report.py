@@ -7,25 +7,11 @@ from typing import Literal
 import msgspec
 
 from nacre import reasons
-from nacre.appraisal.opinions.base import Opinion, Stance
+from nacre.appraisal.opinions.base import Opinion, Part, Stance
 from nacre.appraisal.report import CheckReport, check_report
 from nacre.checks import Check
 
-__all__ = ["Answer", "OpinionReport", "PartReport", "answer"]
-
-
-class PartReport(msgspec.Struct, frozen=True):
-    """One of several attesters.
-
-    Attributes:
-        name: What the issuer calls it.
-        said: What the issuer says of it, for people.
-        claims: Its claims, under the issuer's names.
-    """
-
-    name: str
-    said: str
-    claims: Mapping[str, object]
+__all__ = ["Answer", "OpinionReport", "answer"]
 
 
 class OpinionReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +46,7 @@ class OpinionReport(msgspec.Struct, frozen=True, kw_only=True):
     key_sha256: str
     algorithm: str
     anchor: str | None
-    parts: tuple[PartReport, ...]
+    parts: tuple[Part, ...]
     claims: Mapping[str, object]
 
 
@@ -105,7 +91,7 @@ def _opinion(opinion: Opinion) -> OpinionReport:
         key_sha256=signer.digest.hex(),
         algorithm=signer.algorithm,
         anchor=signer.anchor or None,
-        parts=tuple([PartReport(part.name, part.said, part.claims) for part in opinion.parts]),
+        parts=opinion.parts,
         claims=opinion.claims,
     )
 

@@ -5,7 +5,6 @@ Each look is a named check of the report. One that fails keeps the agent from st
 entropy is everybody's key.
 """
 
-import errno
 import os
 import time
 from pathlib import Path
@@ -44,10 +43,6 @@ class Sources:
             return os.getrandom(_SAMPLE, os.GRND_NONBLOCK)
         except BlockingIOError:
             return None
-        except OSError as error:  # pragma: no cover (a kernel before 3.17)
-            if error.errno == errno.ENOSYS:
-                return None
-            raise
 
     def now(self) -> int:
         """Return what the kernel takes for the time, Unix seconds."""
