@@ -41,7 +41,7 @@ def main() -> int:
     if surprises:
         print(f"\nunexpected outcome for {', '.join(surprises)}")
     else:
-        print("\nwhat is genuine was accepted, every twin refused, and each enclave was what it said it is")
+        print("\nall of it came out as it should")
     return int(bool(surprises))
 
 
