@@ -76,6 +76,25 @@ def test_bugs_are_told_without_a_traceback(
         cli.main(["--debug", "explain"])
 
 
+@pytest.mark.parametrize("words", [["run", "app", "--tee", "tdx"], ["test", "app", "--hostile-host"]])
+def test_what_the_plain_install_lacks_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert cli.main(words) == Exit.USAGE
+    assert capsys.readouterr().err == (
+        f"error: nacre {words[0]} needs h11, which is not in the plain install\n"
+        "hint: pip install 'nacre[enclave]'\n"
+    )
+
+
+@pytest.mark.parametrize("words", [["run", "--tee", "tdx"], ["test", "--hostile-host"]])
+def test_an_app_is_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "nacre.toml").write_text("")
+    assert cli.main([*words, str(tmp_path / "nacre.toml")]) == Exit.USAGE
+    assert "is a file" in capsys.readouterr().err
+
+
 def test_interruption(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt

@@ -2,11 +2,13 @@
 """The command tree. A command's module is loaded when the command is named, not before."""
 
 import importlib
+import importlib.util
 
 import click
 
 from nacre.cli.exits import Exit
 from nacre.cli.failure import report
+from nacre.errors import ConfigurationError
 
 __all__ = ["LazyGroup", "root", "run"]
 
@@ -27,6 +29,8 @@ _COMMANDS = {
     "verify": "Verify evidence and say why.",
     "version": "Show versions and the crypto engine.",
 }
+#: Commands that need more than the plain install: a module that is not in it, and the extra that brings it.
+_EXTRAS = {"run": ("h11", "enclave"), "test": ("h11", "enclave")}
 
 
 class LazyGroup(click.Group):
@@ -37,9 +41,19 @@ class LazyGroup(click.Group):
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Load a command."""
+        """Load a command.
+
+        Raises:
+            ConfigurationError: ``extra-missing``.
+        """
         if cmd_name not in _COMMANDS:
             return None
+        if cmd_name in _EXTRAS:
+            module, extra = _EXTRAS[cmd_name]
+            if importlib.util.find_spec(module) is None:
+                raise ConfigurationError(
+                    "extra-missing", what=f"nacre {cmd_name}", actual=module, expected=extra
+                )
         command: click.Command = importlib.import_module(f"nacre.cli.{cmd_name}").command
         return command
 

@@ -46,7 +46,7 @@ class Started(msgspec.Struct, frozen=True):
 
 
 @click.command("run")
-@click.argument("app", metavar="APP")
+@click.argument("app", metavar="APP", type=click.Path(file_okay=False))
 @click.option(
     "--tee", type=click.Choice(("nitro", "sgx", "snp", "tdx")), required=True, help="The TEE to simulate."
 )

@@ -23,7 +23,7 @@ _ROUNDS = 40
 
 
 @click.command("test")
-@click.argument("app", type=click.Path(path_type=Path))
+@click.argument("app", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--hostile-host", is_flag=True, required=True, help="Run it under a host that misbehaves.")
 @click.option("--seed", type=click.IntRange(0), help="Draw the plan that this seed stands for; else any.")
 @click.option(
