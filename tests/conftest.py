@@ -18,7 +18,7 @@ _SHARED = _HERE.parent.parent / "shared" / "vectors"
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 
 # Skips that no installation mends.
-_EXCUSED = ("root reads everything", "not beside this checkout", "the right to mount")
+_EXCUSED = ("root reads everything", "not beside this checkout")
 
 _LONGEST_ID = 48
 
