@@ -5,6 +5,10 @@ The manifest is part of MRENCLAVE. Every file that the inside reads stands in it
 file can be opened, the host hands in no arguments and no environment, and debugging is off. It is written as
 what it is and never goes through Gramine's templates, so braces in a name mean nothing.
 
+Not proven here:
+    A processor with SGX: the manifest is held against the options of Gramine's own checker. To prove it:
+    ``sign`` and ``start`` where Gramine is installed.
+
 Source: gramineproject/gramine, ``python/graminelibos/manifest_check.py``, ``python/gramine-sgx-sign``.
 """
 

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """An enclave of AWS Nitro: what ``nitro-cli`` is told on the parent instance, and how its answers are read.
 
+Not proven here:
+    A parent instance: command lines are held against the options of ``nitro-cli``'s own source, answers
+    written by the tests. To prove it: ``start`` on an instance with enclaves enabled.
+
 Source: aws/aws-nitro-enclaves-cli, ``src/lib.rs`` and ``src/common/json_output.rs``.
 """
 

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine protected by AMD SEV-SNP: QEMU's command line, from version 9.1 on.
 
+Not proven here:
+    A host with SEV-SNP and QEMU 9.1: the command line is held against QEMU's own schema. To prove it:
+    ``start`` on one.
+
 Source: qemu/qemu, ``qapi/qom.json`` (``SevCommonProperties``, ``SevSnpGuestProperties``).
 """
 

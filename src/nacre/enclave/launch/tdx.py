@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine in a trust domain of Intel TDX: QEMU's command line, from version 10.1 on.
 
+Not proven here:
+    A host with TDX and QEMU 10.1: the command line is held against QEMU's own schema. To prove it: ``start``
+    on one.
+
 Source: qemu/qemu, ``qapi/qom.json`` (``TdxGuestProperties``), ``qapi/sockets.json``.
 """
 

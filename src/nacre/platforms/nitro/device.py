@@ -5,6 +5,9 @@ The module is a character device, asked by one ioctl whose argument is two ``iov
 for the answer. An emulator's Unix socket takes the same CBOR, each message behind its length (32 bits,
 big-endian). Whatever is on the other side, nothing but ``EnclaveError`` comes out of here.
 
+Not proven here:
+    A real module: the ioctl is asked of an emulated ``/dev/nsm`` in a virtual machine, the socket elsewhere.
+
 Source: aws/aws-nitro-enclaves-nsm-api, ``src/api/mod.rs`` and ``src/driver/mod.rs`` at 8785071.
 """
 

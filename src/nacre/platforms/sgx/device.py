@@ -5,6 +5,9 @@
 his quote, not ours. So a quote is looked at before it is taken, and asked for again if it is not about our
 bytes.
 
+Not proven here:
+    A real enclave: the pseudo-files are an emulator's; names and sizes are Gramine's documentation's.
+
 Source: Gramine, ``Documentation/attestation.rst``; Intel, SGX DCAP quote format, version 3.
 """
 

@@ -4,6 +4,10 @@
 Keys for sealing come from the device alone. They are of the chip, the guest's policy and its measurement;
 the firmware's version is left out, so that an update takes nothing away.
 
+Not proven here:
+    A real guest: reports come from files that an emulator serves; the three ioctls were only refused, so no
+    sealing key was ever derived by one.
+
 Source: Linux, ``include/uapi/linux/sev-guest.h``; AMD, SEV Secure Nested Paging Firmware ABI (56860), 7.2
 (MSG_KEY_REQ) and 7.3 (MSG_REPORT_REQ).
 """

@@ -4,6 +4,9 @@
 ``/dev/tdx_guest`` alone gives a TDREPORT, which only the same machine can check; so without the kernel's
 reports, which ask the host's quoting service, there is no evidence, and only the registers can be read.
 
+Not proven here:
+    A real guest: reports and registers come from files that an emulator serves; the ioctl was only refused.
+
 Source: Linux, ``Documentation/ABI/testing/{configfs-tsm-report,sysfs-devices-virtual-misc-tdx_guest}`` and
 ``include/uapi/linux/tdx-guest.h``; Intel, TDX Module ABI (348551), TDREPORT_STRUCT.
 """
