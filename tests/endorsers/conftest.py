@@ -200,8 +200,8 @@ def notices() -> Notices:
 
 @pytest.fixture
 def fetcher() -> HttpFetcher:
-    """A fetcher that loses patience soon."""
-    return HttpFetcher(limits=Limits(connect=2, read=0.3, total=2, attempts=2), sleep=lambda _: None)
+    """A fetcher that asks twice and waits for slow machines, not between questions."""
+    return HttpFetcher(limits=Limits(connect=10, read=10, total=20, attempts=2), sleep=lambda _: None)
 
 
 @pytest.fixture(scope="session")

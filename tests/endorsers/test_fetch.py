@@ -162,7 +162,8 @@ def test_a_deadline_ends() -> None:
         deadline.left()
 
 
-def test_a_silent_server_is_asked_again_then_left(server: "Server", fetcher: HttpFetcher) -> None:
+def test_a_silent_server_is_asked_again_then_left(server: "Server") -> None:
+    fetcher = HttpFetcher(limits=Limits(read=0.3, total=10, attempts=2), sleep=lambda _: None)
     server.otherwise = lambda handler: handler.server.owner.released.wait(5)
     assert _fails(fetcher, server.url).code == "endorser-timeout"
     assert len(server.requests) == 2

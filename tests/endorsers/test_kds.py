@@ -58,7 +58,7 @@ class Site:
         self.server, self.folder, self.clock, self.notices = server, folder, clock, notices
 
     def kds(self, *, pace: Pace | None = None, limits: Limits | None = None) -> Kds:
-        limits = limits or Limits(connect=2, read=0.3, total=2, attempts=2)
+        limits = limits or Limits(connect=10, read=10, total=20, attempts=2)
         return Kds(base=self.server.url, fetcher=HttpFetcher(limits=limits, sleep=lambda _: None), pace=pace)
 
     def collector(self, *, pace: Pace | None = None, offline: bool = False) -> Collector:

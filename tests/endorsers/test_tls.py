@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.endorsers.conftest import Server, _HttpServer
 
 _NAMES = ("localhost", "endorser.example")
-_LIMITS = Limits(connect=2, read=1, total=5, attempts=1)
+_LIMITS = Limits(connect=10, read=10, total=20, attempts=1)
 
 
 @pytest.fixture(scope="module")
