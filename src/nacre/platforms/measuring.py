@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a measurement is: the registers that hardware will report, and which bytes of which input make them.
+
+Every platform's ``measure`` returns one of these, so that one command can explain any of them and name the
+first input in which two differ.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+__all__ = ["Measurement", "Part", "differences"]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One step on the way to a register's value.
+
+    Attributes:
+        register: The register, named as in releases.
+        label: What is measured, in the field's words: ``kernel``, ``boot firmware volume`` …
+        input: Which input it comes from: ``kernel``, ``initrd``, ``command line``, ``firmware``, ``eif``,
+            ``certificate`` …; ``parameters`` for what no file holds, as the number of processors.
+        offset: Where in the input, bytes.
+        size: How many bytes of the input; 0 for what no file holds.
+        digest: What went into the register: the bytes' digest, or what a register is extended with.
+        value: The parameters in words; empty for bytes of a file.
+    """
+
+    register: str
+    label: str
+    input: str
+    offset: int = 0
+    size: int = 0
+    digest: bytes
+    value: str = ""
+
+
+class Measurement(msgspec.Struct, frozen=True):
+    """Registers and where they come from.
+
+    Attributes:
+        registers: Name, as in releases, to value of the register's size.
+        parts: The steps, in the order in which they are measured.
+    """
+
+    registers: Mapping[str, bytes]
+    parts: tuple[Part, ...]
+
+    def of(self, register: str) -> tuple[Part, ...]:
+        """Return the steps of one register, in order."""
+        return tuple([part for part in self.parts if part.register == register])
+
+
+def differences(one: Measurement, other: Measurement) -> Iterator[tuple[str, Part | None, Part | None]]:
+    """Name, for each register in which two measurements differ, the first step that differs.
+
+    Yields:
+        The register and its first different step in either; None where one has no more steps, both None
+        where the steps are the same and only the values differ.
+    """
+    for register in dict.fromkeys([*one.registers, *other.registers]):
+        if one.registers.get(register) == other.registers.get(register):
+            continue
+        mine, theirs = one.of(register), other.of(register)
+        for index in range(max(len(mine), len(theirs))):
+            here = mine[index] if index < len(mine) else None
+            there = theirs[index] if index < len(theirs) else None
+            if here is None or there is None or here != there:
+                yield register, here, there
+                break
+        else:
+            yield register, None, None

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What two measurements differ in is the first step, not the last."""
+
+import pytest
+
+from nacre.platforms.measuring import Measurement, Part, differences
+
+KERNEL = Part(register="pcr0", label="kernel", input="kernel", size=4, digest=b"k")
+OTHER = Part(register="pcr0", label="kernel", input="kernel", size=4, digest=b"o")
+INITRD = Part(register="pcr0", label="ramdisk", input="initrd", offset=4, size=2, digest=b"i")
+ONE = Measurement({"pcr0": b"1", "pcr1": b"1"}, (KERNEL, INITRD))
+
+
+def test_of_gives_the_steps_of_one_register() -> None:
+    assert (ONE.of("pcr0"), ONE.of("pcr1")) == ((KERNEL, INITRD), ())
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (ONE, []),
+        (Measurement({"pcr0": b"2", "pcr1": b"1"}, (OTHER, INITRD)), [("pcr0", KERNEL, OTHER)]),
+        (Measurement({"pcr0": b"2", "pcr1": b"1"}, (KERNEL,)), [("pcr0", INITRD, None)]),
+        (Measurement({"pcr0": b"2", "pcr1": b"1"}, (KERNEL, INITRD, OTHER)), [("pcr0", None, OTHER)]),
+        (Measurement({"pcr0": b"1", "pcr1": b"2"}, (OTHER,)), [("pcr1", None, None)]),
+        (Measurement({"pcr0": b"1", "pcr1": b"1", "pcr2": b"0"}, (OTHER,)), [("pcr2", None, None)]),
+    ],
+)
+def test_differences(other: Measurement, expected: object) -> None:
+    assert list(differences(ONE, other)) == expected
