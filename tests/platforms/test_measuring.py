@@ -3,11 +3,12 @@
 
 import pytest
 
-from nacre.platforms.measuring import Measurement, Part, differences
+from nacre.platforms.measuring import Job, Measurement, Part, differences, one_by_one
 
 KERNEL = Part(register="pcr0", label="kernel", input="kernel", size=4, digest=b"k")
 OTHER = Part(register="pcr0", label="kernel", input="kernel", size=4, digest=b"o")
 INITRD = Part(register="pcr0", label="ramdisk", input="initrd", offset=4, size=2, digest=b"i")
+MOVED = Part(register="pcr0", label="ramdisk", input="initrd", offset=9, size=2, digest=b"i")
 ONE = Measurement({"pcr0": b"1", "pcr1": b"1"}, (KERNEL, INITRD))
 
 
@@ -19,6 +20,7 @@ def test_of_gives_the_steps_of_one_register() -> None:
     ("other", "expected"),
     [
         (ONE, []),
+        (Measurement({"pcr0": b"2", "pcr1": b"1"}, (KERNEL, MOVED)), [("pcr0", None, None)]),
         (Measurement({"pcr0": b"2", "pcr1": b"1"}, (OTHER, INITRD)), [("pcr0", KERNEL, OTHER)]),
         (Measurement({"pcr0": b"2", "pcr1": b"1"}, (KERNEL,)), [("pcr0", INITRD, None)]),
         (Measurement({"pcr0": b"2", "pcr1": b"1"}, (KERNEL, INITRD, OTHER)), [("pcr0", None, OTHER)]),
@@ -28,3 +30,10 @@ def test_of_gives_the_steps_of_one_register() -> None:
 )
 def test_differences(other: Measurement, expected: object) -> None:
     assert list(differences(ONE, other)) == expected
+
+
+def test_one_by_one_keeps_the_order() -> None:
+    done: list[int] = []
+    jobs: list[Job] = [lambda: done.append(1), lambda: done.append(2)]
+    one_by_one(jobs)
+    assert done == [1, 2]

@@ -5,11 +5,17 @@ Every platform's ``measure`` returns one of these, so that one command can expla
 first input in which two differ.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 
-__all__ = ["Measurement", "Part", "differences"]
+__all__ = ["Job", "Measurement", "Part", "Together", "differences", "one_by_one"]
+
+#: Some hashing, whose result its caller knows where to find.
+Job: TypeAlias = Callable[[], None]
+#: Does several jobs, in whatever order, and returns when all are done.
+Together: TypeAlias = Callable[[Sequence[Job]], None]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +28,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
             ``certificate`` …; ``parameters`` for what no file holds, as the number of processors.
         offset: Where in the input, bytes.
         size: How many bytes of the input; 0 for what no file holds.
-        digest: What went into the register: the bytes' digest, or what a register is extended with.
+        digest: What went into the register: the bytes' digest, or what a register is extended with. Where one
+            digest runs over all parts of a register, what it is after this one.
         value: The parameters in words; empty for bytes of a file.
     """
 
@@ -65,8 +72,19 @@ def differences(one: Measurement, other: Measurement) -> Iterator[tuple[str, Par
         for index in range(max(len(mine), len(theirs))):
             here = mine[index] if index < len(mine) else None
             there = theirs[index] if index < len(theirs) else None
-            if here is None or there is None or here != there:
+            if here is None or there is None or not _same(here, there):
                 yield register, here, there
                 break
         else:
             yield register, None, None
+
+
+def one_by_one(jobs: Sequence[Job]) -> None:
+    """Do jobs one after the other; who has threads to spare passes something else."""
+    for job in jobs:
+        job()
+
+
+def _same(one: Part, other: Part) -> bool:
+    """Tell whether two steps measure the same; where in its file something lies is no matter."""
+    return msgspec.structs.replace(one, offset=other.offset) == other
