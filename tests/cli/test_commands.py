@@ -32,9 +32,9 @@ _COMMANDS = (
         "policy init",
     ),
     *("policy schema", "result", "result show", "result verify", "verify", "version"),
-    *("logs", "ps", "run", "stop"),
+    *("logs", "ps", "root", "root export", "root reset", "root show", "run", "stop"),
 )
-_GROUPS = {"conformance", "endorsements", "policy", "result"}
+_GROUPS = {"conformance", "endorsements", "policy", "result", "root"}
 
 
 def test_help_without_a_command(nacre: Run) -> None:

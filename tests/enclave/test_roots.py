@@ -75,8 +75,7 @@ def test_evidence_of_one_run_verifies_in_the_next(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["sgx", "tdx", "nitro", "snp"])
 def test_every_simulated_platform_has_a_family(name: str) -> None:
-    family = simulator(name).FAMILY
-    assert family == simulator(FAMILIES[family]).FAMILY
+    assert [family for family, names in FAMILIES.items() if name in names] == [simulator(name).FAMILY]
 
 
 def test_who_verifies_makes_none(tmp_path: Path) -> None:

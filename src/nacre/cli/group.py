@@ -23,6 +23,7 @@ _COMMANDS = {
     "ps": "List the simulated enclaves of this user.",
     "result": "Read what other verifiers say, and check that it is they.",
     "release": "Convert and show reference values.",
+    "root": "Show, export and reset the development roots.",
     "run": "Run an application in a simulated enclave.",
     "stop": "End simulated enclaves.",
     "test": "Run an application under a hostile host.",

@@ -22,8 +22,12 @@ from nacre.platforms.simulation import Root, simulator
 
 __all__ = ["FAMILIES", "data_folder", "development_root", "existing_root", "existing_roots", "reset"]
 
-#: Family to a platform of it.
-FAMILIES: Final[Mapping[str, str]] = {"dcap": "tdx", "nitro": "nitro", "snp": "snp"}
+#: Family to the platforms that share its root.
+FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "dcap": ("sgx", "tdx"),
+    "nitro": ("nitro",),
+    "snp": ("snp",),
+}
 
 _VERSION = "nacre-development-root/v1"
 _FOLDER = "roots"
@@ -86,7 +90,7 @@ def development_root(family: str, *, directory: Path | None = None, at: int) -> 
             with _locked(path.parent):
                 found = _read(path, family)
                 if found is None:
-                    found = simulator(FAMILIES[family]).create_root(at=at)
+                    found = simulator(FAMILIES[family][0]).create_root(at=at)
                     _write(path, found)
     return found
 
