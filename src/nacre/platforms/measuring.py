@@ -6,16 +6,20 @@ first input in which two differ.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeVar
 
 import msgspec
 
-__all__ = ["Job", "Measurement", "Part", "Together", "differences", "one_by_one"]
+__all__ = ["Measurement", "Part", "Together", "differences", "one_by_one"]
 
-#: Some hashing, whose result its caller knows where to find.
-Job: TypeAlias = Callable[[], None]
-#: Does several jobs, in whatever order, and returns when all are done.
-Together: TypeAlias = Callable[[Sequence[Job]], None]
+_T = TypeVar("_T")
+
+
+class Together(Protocol):
+    """What does several jobs, perhaps at once: hashing lets other threads run."""
+
+    def __call__(self, jobs: Sequence[Callable[[], _T]], /) -> list[_T]:
+        """Do all jobs and return their results in order."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,10 +83,9 @@ def differences(one: Measurement, other: Measurement) -> Iterator[tuple[str, Par
             yield register, None, None
 
 
-def one_by_one(jobs: Sequence[Job]) -> None:
+def one_by_one(jobs: Sequence[Callable[[], _T]], /) -> list[_T]:
     """Do jobs one after the other; who has threads to spare passes something else."""
-    for job in jobs:
-        job()
+    return [job() for job in jobs]
 
 
 def _same(one: Part, other: Part) -> bool:
