@@ -9,7 +9,7 @@ from nacre.enclave.instances import Instance, Instances
 
 __all__ = ["Listed", "command"]
 
-_COLUMNS = ("ID", "APP", "TEE", "STATE", "URL")
+_COLUMNS = ("ID", "APP", "TEE", "LAUNCHER", "STATE", "URL")
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -20,6 +20,7 @@ class Listed(msgspec.Struct, frozen=True):
         app: The application's name.
         version: Its version.
         platform: The platform that is simulated.
+        launcher: What started it.
         mode: ``simulated``.
         state: ``starting``, ``running``, ``ended`` or ``lost``.
         url: Where it answers; empty unless it runs.
@@ -32,6 +33,7 @@ class Listed(msgspec.Struct, frozen=True):
     app: str
     version: str
     platform: str
+    launcher: str
     mode: str
     state: str
     url: str
@@ -68,6 +70,7 @@ def _listed(instance: Instance) -> Listed:
         app=instance.app,
         version=instance.version,
         platform=instance.platform,
+        launcher=instance.launcher,
         mode="simulated",
         state=state,
         url=instance.url if state == "running" else "",
@@ -80,4 +83,4 @@ def _listed(instance: Instance) -> Listed:
 def _row(one: Listed) -> tuple[str, ...]:
     state = one.state if one.ended is None else f"ended ({one.ended})"
     title = terminal.clean(f"{one.app} {one.version}")
-    return one.id, title, f"{one.platform} (simulated)", state, one.url or "-"
+    return one.id, title, f"{one.platform} (simulated)", one.launcher, state, one.url or "-"

@@ -13,7 +13,7 @@ import msgspec
 from nacre.cli import terminal
 from nacre.enclave.instances import Instance, Instances
 from nacre.enclave.launch.prepare import create
-from nacre.enclave.launch.supervise import insist_on_sandbox, supervise, tail
+from nacre.enclave.launch.supervise import supervise, tail
 from nacre.errors import EnclaveError, NacreError
 
 __all__ = ["Started", "command"]
@@ -29,6 +29,7 @@ class Started(msgspec.Struct, frozen=True):
         app: The application's name.
         version: Its version.
         platform: The platform that is simulated.
+        launcher: What started it.
         mode: ``simulated``: no hardware stands behind it.
         url: Where it answers.
         release: The fingerprint of its release, hex.
@@ -39,6 +40,7 @@ class Started(msgspec.Struct, frozen=True):
     app: str
     version: str
     platform: str
+    launcher: str
     mode: str
     url: str
     release: str
@@ -65,7 +67,6 @@ def command(app: str, *, tee: str, port: int, detach: bool, as_json: bool) -> in
     nacre.toml declares, no files but the application's own. The evidence is correctly signed by a development
     root, and nothing keeps whoever runs this out of its memory.
     """
-    insist_on_sandbox()
     instances = Instances.of_user()
     instance = create(instances, Path(app), platform=tee)
     if not detach:
@@ -132,6 +133,7 @@ def _say(instances: Instances, instance: Instance, *, as_json: bool, detached: b
         app=instance.app,
         version=instance.version,
         platform=instance.platform,
+        launcher=instance.launcher,
         mode="simulated",
         url=instance.url,
         release=instance.release,

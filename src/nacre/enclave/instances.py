@@ -23,7 +23,7 @@ import msgspec
 
 from nacre.errors import EnclaveError
 
-__all__ = ["Instance", "Instances", "Process", "end", "runtime_folder"]
+__all__ = ["Instance", "Instances", "Options", "Process", "end", "runtime_folder"]
 
 _FILE = "instance.json"
 _MAX_SIZE = 1 << 16
@@ -63,14 +63,30 @@ class Process(msgspec.Struct, frozen=True):
         return Process.of(self.pid) == self
 
 
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a launcher is told beside the platform; each looks at its own.
+
+    Attributes:
+        kernel: A kernel's file, or the folder into which its package was unpacked; empty: look for one.
+        image: The folder that ``nacre build`` wrote.
+        faults: What is wrong with the simulated hardware, ``name=value``.
+    """
+
+    kernel: str = ""
+    image: str = ""
+    faults: tuple[str, ...] = ()
+
+
 class Instance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One simulated enclave.
+    """One enclave.
 
     Attributes:
         id: Eight hexadecimal digits.
         app: The application's name.
         version: Its version.
-        platform: The platform that is simulated.
+        platform: The platform, simulated or real.
+        launcher: What starts it.
+        options: What the launcher is told.
         source: The folder of its ``nacre.toml``.
         port: The TCP port on 127.0.0.1 at which it is reached; 0 until it is.
         created: When it was made, Unix seconds.
@@ -84,6 +100,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     app: str
     version: str
     platform: str
+    launcher: str = "process"
+    options: Options = Options()
     source: str
     created: int
     release: str

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nacre.enclave.launch.process import sandbox
+from nacre.enclave.launch.bubblewrap import sandbox
 
 _BWRAP = shutil.which("bwrap")
 

@@ -23,7 +23,7 @@ from nacre.appraisal.verdict import Verdict
 from nacre.checks import Status
 from nacre.enclave import envelope
 from nacre.enclave.instances import Instance, Instances, Process
-from nacre.enclave.launch import supervise
+from nacre.enclave.launch import process
 from nacre.enclave.launch.prepare import create
 from nacre.endorsers.verifier import Verifier
 from nacre.errors import EnclaveError
@@ -301,7 +301,7 @@ def test_start_that_cannot_be_says_why(
     assert run.now().ended == 1
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(EnclaveError) as caught:
-        supervise.insist_on_sandbox()
+        process.insist(run.made)
     assert caught.value.code == "sandbox-missing"
 
 

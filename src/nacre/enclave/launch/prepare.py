@@ -2,6 +2,7 @@
 """Before a simulated process runs: its registers, its release, its root, and what the agent is told."""
 
 import base64
+import shutil
 import sys
 import textwrap
 import time
@@ -14,9 +15,9 @@ from nacre.appraisal.release import Release
 from nacre.build.app import App
 from nacre.build.tree import Tree
 from nacre.enclave.agent.config import Config, Limits
-from nacre.enclave.instances import Instance, Instances, runtime_folder
-from nacre.enclave.launch import measure
-from nacre.enclave.launch.process import confine
+from nacre.enclave.instances import Instance, Instances, Options, runtime_folder
+from nacre.enclave.launch import launcher
+from nacre.enclave.launch.bubblewrap import confine
 from nacre.platforms.device import DevicePaths
 from nacre.platforms.simulation import Root
 
@@ -35,6 +36,14 @@ class Places(msgspec.Struct, frozen=True):
     """
 
     runtime: Path
+
+    @classmethod
+    def make(cls, instance: Instance) -> "Places":
+        """Make an instance's folders."""
+        places = cls(Path(instance.runtime))
+        for folder in (places.app, places.outside, places.device):
+            folder.mkdir(mode=0o700)
+        return places
 
     @property
     def app(self) -> Path:
@@ -67,36 +76,57 @@ class Places(msgspec.Struct, frozen=True):
         return self.runtime / "agent.json"
 
 
-def create(instances: Instances, source: Path, *, platform: str, at: int | None = None) -> Instance:
+def create(
+    instances: Instances,
+    source: Path,
+    *,
+    platform: str,
+    how: str = "process",
+    options: Options = Options(),  # noqa: B008 (frozen)
+    at: int | None = None,
+) -> Instance:
     """Measure an application and make its instance, with `release.toml` in its folder; nothing runs yet.
 
     Args:
         instances: Those of this user.
         source: The folder of `nacre.toml`.
-        platform: The platform to simulate.
+        platform: The platform, simulated or real.
+        how: The launcher.
+        options: What the launcher is told.
         at: Now, Unix seconds.
 
     Raises:
         ConfigurationError: `nacre.toml` cannot be used.
         BuildError: The application's files cannot be measured.
-        EnclaveError: `simulated-platform`, `instance-folder`.
+        EnclaveError: `simulated-platform`, `instance-folder`, `launcher-unknown`; the launcher's.
     """
     app = App.load(source)
     tree = Tree.read(source / app.source)
-    text = measure.release_text(app, {platform: measure.registers(platform, app, tree)})
-    name = instances.new_id()
-    (instances.folder(name) / "release.toml").write_text(text, encoding="utf-8")
+    found = launcher.find(how)
     instance = Instance(
-        id=name,
+        id=instances.new_id(),
         app=app.name,
         version=app.version,
         platform=platform,
+        launcher=how,
+        options=options,
         source=str(source.resolve()),
         created=int(time.time()) if at is None else at,
-        release=Release.parse(text).fingerprint.hex(),
-        runtime=str(runtime_folder()),
+        release="",
+        runtime="",
     )
-    instances.write(instance)
+    folder = instances.folder(instance.id)
+    try:
+        found.insist(instance)
+        text = found.release(instance, app, tree, folder)
+        (folder / "release.toml").write_text(text, encoding="utf-8")
+        instance = msgspec.structs.replace(
+            instance, release=Release.parse(text).fingerprint.hex(), runtime=str(runtime_folder())
+        )
+        instances.write(instance)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return instance
 
 

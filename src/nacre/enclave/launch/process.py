@@ -1,65 +1,88 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sandbox of a simulated run that is a process of this machine: what bubblewrap is told.
+"""The launcher ``process``: agent and application are processes of this machine, in a sandbox.
 
 It keeps the inside from the network and the machine's files, and the application from the agent and the
-device. It does not keep the machine out: whoever runs it reads its memory.
+device. It does not keep the machine out: whoever runs it reads its memory. If the supervisor is killed, the
+kernel ends the sandbox with all that is in it.
 """
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 
-from nacre.build.layout import USER
+import msgspec
 
-__all__ = ["confine", "sandbox"]
+from nacre.build.app import App
+from nacre.build.tree import Tree
+from nacre.enclave.instances import Instance
+from nacre.enclave.launch.bubblewrap import sandbox
+from nacre.enclave.launch.prepare import Places, software, told
+from nacre.enclave.launch.simulated import emulator, insist_unchanged, registers, release, uplink
+from nacre.enclave.launch.spawned import Spawned, spawned
+from nacre.errors import EnclaveError
 
-_LINKS = ("/bin", "/lib", "/lib64")
+__all__ = ["PATIENCE", "insist", "release", "start"]
+
+PATIENCE = 20.0
 
 
-def sandbox(
-    command: Sequence[str], *, readable: Sequence[Path], writable: Sequence[Path], info: int | None = None
-) -> tuple[str, ...]:
-    """Return the command line that runs `command` without network and with few files.
+class _Information(msgspec.Struct):
+    """What the sandbox's maker says about it."""
 
-    Args:
-        command: The program inside and its arguments; it is the first process there.
-        readable: What the inside reads at the same path, beside the system's libraries under `/usr`.
-        writable: What it also changes: the folder of its sockets.
-        info: A descriptor to which bubblewrap writes, in JSON, the number of the first process.
+    pid: int = msgspec.field(name="child-pid")
+
+
+def insist(_: Instance) -> None:
+    """Look for what the sandbox is made with.
+
+    Raises:
+        EnclaveError: ``sandbox-missing``.
     """
-    line = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
-    # Not the inside's root, even if it is ours: the kernel lets only others have a user namespace below.
-    line += ["--unshare-user", "--uid", str(USER), "--gid", str(USER), "--as-pid-1"]
-    if info is not None:
-        line += ["--info-fd", str(info)]
-    line += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", *_view(readable, writable)]
-    return (*line, "--chdir", "/", "--", *command)
+    if shutil.which("bwrap") is None:
+        raise EnclaveError("sandbox-missing")
 
 
-def confine(*, readable: Sequence[Path], writable: Sequence[Path], directory: Path) -> tuple[str, ...]:
-    """Return what is put before an application's command line within the sandbox.
+@contextlib.asynccontextmanager
+async def start(instance: Instance, app: App, folder: Path) -> AsyncIterator[Spawned]:
+    """Start the hardware, the way out, and the agent in its sandbox.
 
-    Afterwards it sees its own files and the folder of its own sockets. The agent's processes are listed in
-    its `/proc`, but belong to a user namespace above: their memory and files stay closed, and no signal
-    reaches them.
-
-    Args:
-        readable: What the application reads at the same path.
-        writable: What it also changes.
-        directory: Where it starts.
+    Raises:
+        EnclaveError: ``run-changed``, ``run-failed``; the emulator's.
     """
-    # When asked to end, the application does, not the sandbox around it: that would cut it short.
-    line = ["env", "--ignore-signal=TERM", "bwrap", "--die-with-parent", "--cap-drop", "ALL"]
-    line += ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
-    line += ["--ro-bind", "/usr", "/usr", "--ro-bind", "/proc", "/proc", *_view(readable, writable)]
-    return (*line, "--chdir", str(directory), "--", "env", "--default-signal=TERM")
+    places = Places.make(instance)
+    source = Path(instance.source) / app.source
+    tree = Tree.read(source)
+    insist_unchanged(instance, app, tree, folder)
+    with emulator(instance, registers(instance, app, tree), folder) as hardware:
+        config = told(instance, app, places, hardware.paths, hardware.endorsements)
+        places.config.write_bytes(config.encode())
+        reading, writing = os.pipe()
+        line = sandbox(
+            [sys.executable, "-IB", "-m", "nacre.enclave.agent", str(places.config)],
+            readable=[*software(), source, places.config],
+            writable=[places.app, places.outside, places.device],
+            info=writing,
+        )
+        with os.fdopen(reading, "rb") as info:
+            running = spawned(
+                line,
+                public=f"unix:{places.public}",
+                log=folder / "log",
+                ask=lambda _: _ask(info),
+                passed=(writing,),
+            )
+            async with uplink(app, places), running as inside:
+                yield inside
 
 
-def _view(readable: Sequence[Path], writable: Sequence[Path]) -> list[str]:
-    line = ["--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 (the inside's own)
-    for path in _LINKS:
-        line += ["--ro-bind-try", path, path]
-    for path in map(str, readable):
-        line += ["--ro-bind", path, path]
-    for path in map(str, writable):
-        line += ["--bind", path, path]
-    return line
+async def _ask(info: BinaryIO) -> None:
+    """Tell the agent itself: it ends the app first. The sandbox's maker, told, would end both at once."""
+    told = await asyncio.to_thread(info.read)
+    with contextlib.suppress(msgspec.MsgspecError):
+        os.kill(msgspec.json.decode(told, type=_Information).pid, signal.SIGTERM)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One simulated enclave as its host holds it: started, frozen, killed, and its disk copied and put back."""
+"""One simulated enclave as its host holds it: started, frozen, killed, and its disk copied and put back.
+
+It runs in the sandbox of ``nacre run``: no network, processes of its own, a read-only system.
+"""
 
 import asyncio
 import contextlib
@@ -11,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 
@@ -21,20 +24,23 @@ from nacre.appraisal.release import Release
 from nacre.build.app import App
 from nacre.build.tree import Tree
 from nacre.enclave.agent.config import Config, Limits
+from nacre.enclave.agent.listen import Listener, Serve
 from nacre.enclave.emulate.emulator import Emulator
 from nacre.enclave.launch import measure
+from nacre.enclave.launch.prepare import Places, software
+from nacre.enclave.launch.bubblewrap import confine, sandbox
+from nacre.enclave.roots import development_root
 from nacre.errors import EnclaveError
 from nacre.platforms.simulation import Machine, simulator
 from nacre.testing.hostile.clock import Clock
+from nacre.testing.hostile.faults import DATA
 
-__all__ = ["DATA", "Guest", "Setup"]
+__all__ = ["Guest", "Setup"]
 
-#: A value of the application's environment that begins so names a place on the disk that the host keeps.
-DATA = "{data}"
-
-_PLATFORM = "nitro"
-_PATIENCE, _POLL = 20.0, 0.02
+_PATIENCE, _POLL = 60.0, 0.02
 _TAIL = 1000
+#: What /proc/net/tcp says of a socket that listens.
+_LISTENING = "0A"
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -43,6 +49,7 @@ class Setup(msgspec.Struct, frozen=True):
     Attributes:
         app: The application.
         source: A copy of its files.
+        shown: A folder that it sees beside them, as the host writes it.
         machine: The hardware; clones and restarts are on the same.
         secret: What that hardware derives sealing keys from.
         clock: The clock that the application is shown.
@@ -50,28 +57,26 @@ class Setup(msgspec.Struct, frozen=True):
 
     app: App
     source: Path
+    shown: Path
     machine: Machine
     secret: bytes
     clock: Clock
 
     @classmethod
-    def prepare(cls, app: App, source: Path, *, folder: Path) -> Self:
-        """Copy the application's files and make a machine.
+    def prepare(cls, app: App, source: Path, *, folder: Path, platform: str) -> Self:
+        """Copy the application's files and take a machine, under this user's development root.
 
         Raises:
             BuildError: The files cannot be measured.
+            EnclaveError: There is no development root, and none can be made.
         """
-        copied = folder / "app"
+        copied, shown = folder / "source", folder / "shown"
         Tree.read(source)
         shutil.copytree(source, copied, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-        made, now = simulator(_PLATFORM), int(time.time())
-        machine = made.machine(made.create_root(at=now), at=now)
-        return cls(app, copied, machine, os.urandom(32), Clock(folder / "clock", app))
-
-    @property
-    def keeps(self) -> bool:
-        """Whether the application has a disk."""
-        return any(value.startswith(DATA) for value in self.app.environment.values())
+        shown.mkdir()
+        made, now = simulator(platform), int(time.time())
+        machine = made.machine(development_root(made.FAMILY, at=now), at=now)
+        return cls(app, copied, shown, machine, os.urandom(32), Clock(shown / "clock", app))
 
 
 class Guest:
@@ -82,14 +87,21 @@ class Guest:
         data: The folder that is its disk.
     """
 
-    def __init__(self, setup: Setup, folder: Path) -> None:
-        """Make its folder."""
-        self.public = folder / "public"
+    def __init__(self, setup: Setup, folder: Path, *, uplink: Serve | None) -> None:
+        """Make its folder.
+
+        Args:
+            setup: What to run.
+            folder: A folder of its own, to be made.
+            uplink: Serves a connection of its egress, if it has one.
+        """
+        self._places = Places(folder)
+        self.public = self._places.public
         self.data = folder / "data"
         self._setup = setup
-        self._folder = folder
+        self._uplink = uplink
         self._log = folder / "log"
-        self._stack = ExitStack()
+        self._stack = AsyncExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self.data.mkdir(parents=True)
 
@@ -99,42 +111,40 @@ class Guest:
         Raises:
             EnclaveError: ``hostile-start``.
         """
-        setup = self._setup
-        registers = measure.registers(_PLATFORM, setup.app, Tree.read(setup.source))
-        release = Release.parse(measure.release_text(setup.app, {_PLATFORM: registers}))
-        device = self._folder / "device"
+        setup, places = self._setup, self._places
+        for folder in (places.app, places.outside, places.device):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        registers = measure.registers(setup.machine.platform, setup.app, Tree.read(setup.source))
+        release = Release.parse(measure.release_text(setup.app, {setup.machine.platform: registers}))
         emulator = Emulator(
             setup.machine,
             registers=registers,
-            directory=device,
+            directory=places.device,
             clock=lambda: int(time.time()),
             secret=setup.secret,
         )
-        self._stack.enter_context(emulator)
-        file = self._folder / "agent.json"
-        file.write_bytes(self._told(emulator, release.fingerprint.hex()).encode())
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603, ASYNC220 (it returns at once)
-                [sys.executable, "-B", "-m", "nacre.enclave.agent", str(file)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
         try:
+            self._stack.enter_context(emulator)
+            if self._uplink:
+                listener = Listener(f"unix:{places.uplink}", self._uplink, limits=Limits())
+                await listener.open()
+                self._stack.push_async_callback(listener.close)
+            places.config.write_bytes(self._told(emulator, release.fingerprint.hex()).encode())
+            self._process = self._started()
             await self._up(self._process)
         except BaseException:
-            self.kill()
+            await self.kill()
             raise
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """End it at once, as a power cut does."""
         if self._process is not None:
             self.freeze()
             self._signal(signal.SIGKILL)
-            self._process.wait()
+            await asyncio.to_thread(self._process.wait)
             self._process = None
-        self._stack.close()
+        await self._stack.aclose()
 
     def freeze(self) -> None:
         """Let no process of it run: a parent first, so that it starts no others meanwhile."""
@@ -160,38 +170,73 @@ class Guest:
         shutil.rmtree(self.data)
         shutil.copytree(disk, self.data, symlinks=True)
 
+    def _started(self) -> "subprocess.Popen[bytes]":
+        places = self._places
+        line = sandbox(
+            [sys.executable, "-IB", "-m", "nacre.enclave.agent", str(places.config)],
+            readable=[*software(), self._setup.source, self._setup.shown, places.config],
+            writable=[places.app, places.outside, places.device, self.data],
+        )
+        try:
+            with self._log.open("wb") as log:
+                return subprocess.Popen(  # noqa: S603 (running it is what this is for)
+                    line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
+        except OSError as error:
+            problem = error.strerror or str(error)
+            raise EnclaveError("hostile-start", what=self._setup.app.name, actual=problem) from None
+
     def _told(self, emulator: Emulator, release: str) -> Config:
-        setup, app = self._setup, self._setup.app
+        setup, app, places = self._setup, self._setup.app, self._places
         environment = {
             name: f"{self.data}{value.removeprefix(DATA)}" if value.startswith(DATA) else value
             for name, value in app.environment.items()
         }
         return Config(
-            app=msgspec.structs.replace(app, environment=environment | setup.clock.environment),
+            app=msgspec.structs.replace(app, environment=setup.clock.environment | environment),
             app_directory=str(setup.source),
             public=f"unix:{self.public}",
-            socket=str(self._folder / "agent.sock"),
+            socket=str(places.app / "agent.sock"),
+            egress_socket=str(places.app / "egress.sock") if app.egress else None,
+            uplink=f"unix:{places.uplink}" if app.egress else None,
             release=release,
             mode="simulated",
             devices=emulator.paths,
             endorsements=str(emulator.endorsements),
+            confine=confine(
+                readable=[setup.source, setup.shown],
+                writable=[places.app, self.data],
+                directory=setup.source,
+            ),
             limits=Limits(grace=1.0),
         )
 
     async def _up(self, process: "subprocess.Popen[bytes]") -> None:
-        """Wait until both listen; an application that gave up for good is not waited for."""
-        address = self._folder / "app.sock"
+        """Wait until the application listens; one that gave up for good is not waited for."""
         deadline = time.monotonic() + _PATIENCE
         gives_up = self._setup.app.restart in ("never", "halt")
         while time.monotonic() < deadline:
+            if await self._listens(process):
+                return
             said = self._log.read_text(encoding="utf-8", errors="replace")
             if process.poll() is not None or (gives_up and "agent: the app ended" in said):
                 break
-            if "listening at" in said and await _listens(address, self._setup.app.port):
-                return
             await asyncio.sleep(_POLL)
         said = self._log.read_text(encoding="utf-8", errors="replace")
         raise EnclaveError("hostile-start", what=self._setup.app.name, actual=said[-_TAIL:].strip())
+
+    async def _listens(self, process: "subprocess.Popen[bytes]") -> bool:
+        port = self._setup.app.port
+        if port is not None:
+            # A port inside cannot be reached from here, but who listens inside can be read.
+            inside = next(_descendants(process.pid), None)
+            return inside is not None and port in _ports(inside)
+        try:
+            _, writer = await asyncio.open_unix_connection(str(self._places.app / "app.sock"))
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     def _signal(self, number: signal.Signals) -> None:
         """Reach every process of it; they are listed first, for a dead one's children are nobody's."""
@@ -211,16 +256,14 @@ def _send(number: signal.Signals, process: int) -> None:
         os.kill(process, number)
 
 
-async def _listens(path: Path, port: int | None) -> bool:
-    try:
-        if port is None:
-            _, writer = await asyncio.open_unix_connection(str(path))
-        else:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
+def _ports(process: int) -> Iterator[int]:
+    """Yield the TCP ports that somebody listens at in the network of a process."""
+    for name in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path("/proc", str(process), "net", name).read_text("ascii").splitlines()[1:]:
+                _, local, _, state, *_ = line.split()
+                if state == _LISTENING:
+                    yield int(local.rpartition(":")[2], 16)
 
 
 def _descendants(parent: int) -> Iterator[int]:

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is outside of every simulated enclave: the hardware that it asks, and the way out of it.
+
+Both are in the supervisor's process. The keys of the development root never leave it.
+"""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from nacre.build.app import App
+from nacre.build.tree import Tree
+from nacre.enclave.agent.config import Limits
+from nacre.enclave.agent.listen import Listener
+from nacre.enclave.emulate.emulator import Emulator
+from nacre.enclave.instances import Instance
+from nacre.enclave.launch import measure
+from nacre.enclave.launch.prepare import Places, write_trust
+from nacre.enclave.roots import development_root
+from nacre.enclave.uplink import Uplink
+from nacre.errors import EnclaveError
+from nacre.platforms.nitro.policy import parent_register
+from nacre.platforms.nitro.simulate import INSTANCE
+from nacre.platforms.simulation import simulator
+
+__all__ = ["emulator", "insist_unchanged", "registers", "release", "uplink"]
+
+_CONNECTIONS = 4096
+
+
+def registers(instance: Instance, app: App, tree: Tree) -> Mapping[str, bytes]:
+    """Return what a process shows, which has no image."""
+    return measure.registers(instance.platform, app, tree)
+
+
+def release(instance: Instance, app: App, tree: Tree, folder: Path) -> str:
+    """Return the release of a process, as TOML; nothing has to be made for it."""
+    del folder
+    return measure.release_text(app, {instance.platform: registers(instance, app, tree)})
+
+
+def insist_unchanged(instance: Instance, app: App, tree: Tree, folder: Path) -> None:
+    """Hold a process's release of now against the one that was written.
+
+    Raises:
+        EnclaveError: ``run-changed``: the files are not those of the release any more.
+    """
+    text = release(instance, app, tree, folder)
+    if text != (folder / "release.toml").read_text(encoding="utf-8"):
+        raise EnclaveError("run-changed", what=instance.source)
+
+
+def emulator(instance: Instance, values: Mapping[str, bytes], folder: Path) -> Emulator:
+    """Make the simulated hardware, and write down what it is trusted by.
+
+    Args:
+        instance: Of which enclave.
+        values: The registers that it shows.
+        folder: The instance's own.
+    """
+    now = int(time.time())
+    simulated = simulator(instance.platform)
+    root = development_root(simulated.FAMILY, at=now)
+    write_trust(folder, instance.platform, root)
+    return Emulator(
+        simulated.machine(root, at=now),
+        registers={**_of_parent(instance.platform), **values},
+        directory=Places(Path(instance.runtime)).device,
+        clock=lambda: int(time.time()),
+    )
+
+
+@contextlib.asynccontextmanager
+async def uplink(app: App, places: Places) -> AsyncIterator[None]:
+    """Dial for the enclave, if its application declares anybody."""
+    if not app.egress:
+        yield
+        return
+    limits = Limits(connections=_CONNECTIONS)
+    dialling = Uplink(limits=limits, only=frozenset(app.egress))
+    listener = Listener(f"unix:{places.uplink}", dialling.serve, limits=limits)
+    await listener.open()
+    try:
+        yield
+    finally:
+        await listener.close()
+
+
+def _of_parent(platform: str) -> Mapping[str, bytes]:
+    """Return the register that Nitro fills in with where the enclave runs."""
+    return {"pcr4": parent_register(INSTANCE)} if platform == "nitro" else {}
