@@ -27,8 +27,8 @@ from nacre.enclave.agent.config import Config, Limits
 from nacre.enclave.agent.listen import Listener, Serve
 from nacre.enclave.emulate.emulator import Emulator
 from nacre.enclave.launch import measure
-from nacre.enclave.launch.prepare import Places, software
 from nacre.enclave.launch.bubblewrap import confine, sandbox
+from nacre.enclave.launch.prepare import Places, software
 from nacre.enclave.roots import development_root
 from nacre.errors import EnclaveError
 from nacre.platforms.simulation import Machine, simulator
