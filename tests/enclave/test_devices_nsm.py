@@ -6,6 +6,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -57,8 +58,11 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def device(chip: Chip, folder: Path) -> Iterator[NitroDevice]:
     path = folder / "nsm"
-    with MessageSocket(path, lambda request: answer(chip, request), limit=2 * MAX_REQUEST):
-        yield NitroDevice(str(path))
+    with (
+        MessageSocket(path, lambda request: answer(chip, request), limit=2 * MAX_REQUEST),
+        closing(NitroDevice(str(path))) as opened,
+    ):
+        yield opened
 
 
 def _read(evidence: bytes) -> tuple[bytes, dict[str, bytes], int, bytes | None, bytes | None]:
@@ -168,8 +172,10 @@ def test_requests_are_the_bytes_that_the_real_module_takes(folder: Path) -> None
         seen.append(request)
         return cbor.dumps({"Error": "InternalError"})
 
-    device = NitroDevice(str(folder / "nsm"))
-    with MessageSocket(folder / "nsm", refuse, limit=MAX_REQUEST):
+    with (
+        closing(NitroDevice(str(folder / "nsm"))) as device,
+        MessageSocket(folder / "nsm", refuse, limit=MAX_REQUEST),
+    ):
         for call in (
             device.describe,
             lambda: device.pcr(3),
@@ -229,8 +235,8 @@ def _framed(reply: bytes) -> bytes:
 )
 def test_whatever_a_device_answers_is_evidence_or_one_error(folder: Path, reply: bytes) -> None:
     thread = _hostile(folder / "nsm", reply)
-    with pytest.raises(EnclaveError) as caught:
-        NitroDevice(str(folder / "nsm")).evidence(b"")
+    with closing(NitroDevice(str(folder / "nsm"))) as device, pytest.raises(EnclaveError) as caught:
+        device.evidence(b"")
     assert str(caught.value)
     assert caught.value.code in {"device-answer", "device-refused"}
     thread.join(5)
@@ -266,15 +272,15 @@ def test_whatever_a_device_answers_is_evidence_or_one_error(folder: Path, reply:
 )
 def test_descriptions_that_are_none(folder: Path, reply: object) -> None:
     _hostile(folder / "nsm", _framed(cbor.dumps(reply)))
-    with pytest.raises(EnclaveError) as caught:
-        NitroDevice(str(folder / "nsm")).describe()
+    with closing(NitroDevice(str(folder / "nsm"))) as device, pytest.raises(EnclaveError) as caught:
+        device.describe()
     assert caught.value.code == "device-answer"
 
 
 def test_random_bytes_that_never_come_end(folder: Path) -> None:
     _hostile(folder / "nsm", _framed(cbor.dumps({"GetRandom": {"random": b""}})))
-    with pytest.raises(EnclaveError) as caught:
-        NitroDevice(str(folder / "nsm")).entropy(32)
+    with closing(NitroDevice(str(folder / "nsm"))) as device, pytest.raises(EnclaveError) as caught:
+        device.entropy(32)
     assert caught.value.code == "device-answer"
 
 

@@ -64,3 +64,6 @@ class Device(Protocol):
 
     def sealing_key(self, context: bytes) -> bytes | None:
         """Return 32 bytes that only this image on this machine can derive, or None where there are none."""
+
+    def close(self) -> None:
+        """Let go of whatever is kept open between questions."""

@@ -76,10 +76,18 @@ def root() -> Root:
 
 
 @pytest.fixture
-def module(root: Root, folder: Path) -> Iterator[MessageSocket]:
+def chip(root: Root) -> Chip:
     machine = simulate.machine(root, at=int(time.time()))
-    chip = Chip(machine, registers={}, clock=lambda: int(time.time()))
-    with MessageSocket(folder / "nsm", lambda request: answer(chip, request), limit=1 << 16) as listening:
+    return Chip(machine, registers={}, clock=lambda: int(time.time()))
+
+
+def _listening(chip: Chip, path: Path) -> MessageSocket:
+    return MessageSocket(path, lambda request: answer(chip, request), limit=1 << 16)
+
+
+@pytest.fixture
+def module(chip: Chip, folder: Path) -> Iterator[MessageSocket]:
+    with _listening(chip, folder / "nsm") as listening:
         yield listening
 
 
@@ -231,17 +239,17 @@ def test_answers_are_of_the_described_shapes_and_no_secret_is_logged(
 
 
 def test_device_that_goes_away_is_said_and_is_found_when_it_returns(
-    configure: Configure, start: Start, paths: DevicePaths, folder: Path
+    configure: Configure, start: Start, paths: DevicePaths, module: MessageSocket, chip: Chip
 ) -> None:
     config = configure("/bin/sleep", "60", devices=paths)
     start(config)
-    gone = folder / "nsm"
-    gone.rename(folder / "away")
+    assert _evidence(config, "00" * 32)[0] == 200
+    module.__exit__(None, None, None)
     status, body = _evidence(config, "00" * 32)
     assert status == 503
     assert msgspec.json.decode(body)["error"].startswith("device-")
-    (folder / "away").rename(gone)
-    assert _evidence(config, "00" * 32)[0] == 200
+    with _listening(chip, Path(paths.nsm)):
+        assert _evidence(config, "00" * 32)[0] == 200
 
 
 def test_many_at_once_each_get_their_own(configure: Configure, start: Start, paths: DevicePaths) -> None:

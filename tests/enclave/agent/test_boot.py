@@ -45,6 +45,9 @@ class _Device:
     def sealing_key(self, context: bytes) -> bytes | None:
         raise AssertionError(context)
 
+    def close(self) -> None:
+        pass
+
 
 class _Sources(Sources):
     """Another machine's randomness and time."""

@@ -5,9 +5,7 @@ import asyncio
 import contextlib
 import functools
 import hashlib
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
 
 import dstack_sdk
 import httpx
@@ -16,15 +14,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from eth_keys.datatypes import NonRecoverableSignature, PrivateKey, PublicKey
+from tests.enclave.agent.dstack_served import client_of, serving
 
 from nacre.appraisal.bindings import Binding
 from nacre.appraisal.systems import certificate, eventlog
 from nacre.checks import Status
 from nacre.enclave.agent.config import Config
-from nacre.enclave.agent.dstack import VERSION, dstack_router
-from nacre.enclave.agent.enclave import Enclave
-from nacre.enclave.agent.listen import Listener
-from nacre.enclave.agent.server import Door
+from nacre.enclave.agent.dstack import VERSION
 from nacre.enclave.agent.supervise import Supervisor
 from nacre.platforms.base import Endorsements
 from nacre.platforms.simulation import Machine, Root
@@ -36,8 +32,6 @@ Configure = Callable[..., Config]
 Serve = Callable[..., "contextlib.AbstractContextManager[str]"]
 
 _NOW = 1_795_600_000
-
-_Done = TypeVar("_Done")
 
 
 class _Device:
@@ -72,6 +66,9 @@ class _Device:
     def sealing_key(self, context: bytes) -> bytes | None:
         return hashlib.sha256(b"chip" + context).digest()
 
+    def close(self) -> None:
+        pass
+
 
 @functools.cache
 def _vendor() -> tuple[Root, Machine]:
@@ -79,56 +76,20 @@ def _vendor() -> tuple[Root, Machine]:
     return root, machine(root, at=_NOW)
 
 
-@contextlib.contextmanager
-def _serving(config: Config, device: _Device) -> Iterator[str]:
-    """Serve dstack's socket in a loop of its own, as the client blocks this thread."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-
-    def done(work: Coroutine[None, None, _Done]) -> _Done:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(20)
-
-    async def listener() -> tuple[Enclave, Listener]:
-        enclave = await Enclave.start(config, device)
-        address = f"unix:{config.dstack_socket}"
-        made = Listener(address, Door(dstack_router(enclave)).serve, limits=config.limits)
-        await made.open()
-        return enclave, made
-
-    enclave, made = done(listener())
-    try:
-        yield str(config.dstack_socket)
-    finally:
-        done(made.close())
-        enclave.close()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-@contextlib.contextmanager
-def _client(path: str) -> Iterator[dstack_sdk.DstackClient]:
-    """The client; its own ``with`` closes it, but gives the other client."""
-    client = dstack_sdk.DstackClient(path)
-    with client:
-        yield client
-
-
 @pytest.fixture
 def serve(configure: Configure) -> Serve:
     def make(device: _Device, **app: object) -> "contextlib.AbstractContextManager[str]":
         config = configure(app=app)
         path = config.socket.replace("agent.sock", "dstack.sock")
-        return _serving(configure(app=app, dstack_socket=path), device)
+        return serving(configure(app=app, dstack_socket=path), device)
 
     return make
 
 
 def test_keys_return_and_sign_as_the_client_expects(serve: Serve) -> None:
-    with serve(_Device("tdx")) as path, _client(path) as client:
+    with serve(_Device("tdx")) as path, client_of(path) as client:
         first = client.get_key("a", "b").decode_key()
-    with serve(_Device("tdx")) as path, _client(path) as client:  # another start of the same image
+    with serve(_Device("tdx")) as path, client_of(path) as client:  # another start of the same image
         assert client.get_key("a", "b", "k256").decode_key() == first
         others = [client.get_key("a"), client.get_key("b", "a"), client.get_key("a", "b", "ed25519")]
         assert len({first, *(one.decode_key() for one in others)}) == 4
@@ -141,7 +102,7 @@ def test_keys_return_and_sign_as_the_client_expects(serve: Serve) -> None:
 @pytest.mark.parametrize("algorithm", ["secp256k1", "secp256k1_prehashed", "ed25519"])
 def test_what_is_signed_is_verified_and_nothing_else(serve: Serve, algorithm: str) -> None:
     data = hashlib.sha256(b"something").digest()
-    with serve(_Device("tdx")) as path, _client(path) as client:
+    with serve(_Device("tdx")) as path, client_of(path) as client:
         made = client.sign(algorithm, data)
         signature, public = made.decode_signature(), made.decode_public_key()
         assert client.verify(algorithm, data, signature, public).valid
@@ -163,7 +124,7 @@ def test_what_is_signed_is_verified_and_nothing_else(serve: Serve, algorithm: st
 
 def test_about_events_and_reach(serve: Serve) -> None:
     device = _Device("tdx")
-    with serve(device) as path, _client(path) as client:
+    with serve(device) as path, client_of(path) as client:
         assert client.is_reachable()
         assert client.version().version == VERSION
         client.emit_event("my-event", b"payload")
@@ -177,7 +138,7 @@ def test_about_events_and_reach(serve: Serve) -> None:
 
 def test_the_log_replays_to_the_register(serve: Serve) -> None:
     device = _Device("tdx")
-    with serve(device, raw_report_data=True) as path, _client(path) as client:
+    with serve(device, raw_report_data=True) as path, client_of(path) as client:
         client.emit_event("one", "1")
         answer = client.get_quote(b"nonce")
         assert answer.decode_quote() == b"quote" + b"nonce".ljust(64, b"\0") + device.rtmr3
@@ -196,12 +157,12 @@ def test_the_client_that_awaits(serve: Serve) -> None:
             assert (await client.info()).app_name == "app"
             return bytes((await client.get_key("a", "b")).decode_key())
 
-    with serve(_Device("tdx")) as path, _client(path) as client:
+    with serve(_Device("tdx")) as path, client_of(path) as client:
         assert asyncio.run(ask(path)) == client.get_key("a", "b").decode_key()
 
 
 def test_tls_keys(serve: Serve) -> None:
-    with serve(_Device("tdx")) as path, _client(path) as client:
+    with serve(_Device("tdx")) as path, client_of(path) as client:
         made = client.get_tls_key("app.example", ["app.example"], usage_ra_tls=True, not_after=2_000_000_000)
         pem = made.certificate_chain[0].encode()
         parsed = x509.load_pem_x509_certificate(pem)
@@ -219,7 +180,7 @@ def test_tls_keys(serve: Serve) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_older_client(serve: Serve) -> None:
+def test_the_olderclient_of(serve: Serve) -> None:
     with serve(_Device("tdx")) as path, contextlib.ExitStack() as stack:
         client = dstack_sdk.TappdClient(path)
         stack.enter_context(client)
@@ -248,9 +209,9 @@ def test_raw_report_data_is_an_oracle_and_only_declared_ones(serve: Serve, purpo
     digest = binding.committed(fields=False).data
     root, made = _vendor()
     refused = pytest.raises(httpx.HTTPStatusError, match="403 dstack-raw-undeclared")
-    with serve(_Device("snp", made)) as path, _client(path) as client, refused:
+    with serve(_Device("snp", made)) as path, client_of(path) as client, refused:
         client.get_quote(digest)
-    with serve(_Device("snp", made), raw_report_data=True) as path, _client(path) as client:
+    with serve(_Device("snp", made), raw_report_data=True) as path, client_of(path) as client:
         evidence = client.get_quote(digest).decode_quote()
     claims = PLATFORM.verify(
         PLATFORM.parse(evidence),

@@ -42,6 +42,9 @@ class _Register:
     def sealing_key(self, context: bytes) -> bytes | None:
         raise AssertionError(context)
 
+    def close(self) -> None:
+        pass
+
 
 @pytest.mark.parametrize("platform", ["tdx", "nitro"])
 def test_log_replays_to_the_register(platform: str, tmp_path: Path) -> None:

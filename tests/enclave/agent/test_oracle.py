@@ -69,6 +69,9 @@ class _Recorder:
     def sealing_key(self, context: bytes) -> bytes | None:
         return hashlib.sha256(context).digest()
 
+    def close(self) -> None:
+        pass
+
 
 def _texts() -> Iterator[str]:
     """Yield what an attacker would write into any member to have a forbidden digest made."""

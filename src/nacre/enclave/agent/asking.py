@@ -59,8 +59,9 @@ class Asking:
         except OSError as error:
             raise EnclaveError("device-unreachable", actual=error.strerror or type(error).__name__) from None
 
-    def close(self) -> None:
-        """Ask nothing more."""
+    def close(self, last: Callable[[], None] | None = None) -> None:
+        """Ask nothing more; ``last`` is done in the device's thread after all turns."""
+        self._turns.put(last)
         self._turns.put(None)
 
     def _work(self) -> None:

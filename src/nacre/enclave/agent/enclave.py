@@ -129,7 +129,7 @@ class Enclave:
 
     def close(self) -> None:
         """Ask the device nothing more."""
-        self._asking.close()
+        self._asking.close(self._device.close)
 
     # Evidence
 

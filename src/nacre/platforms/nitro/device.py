@@ -3,7 +3,8 @@
 
 The module is a character device, asked by one ioctl whose argument is two ``iovec``: the request and room
 for the answer. An emulator's Unix socket takes the same CBOR, each message behind its length (32 bits,
-big-endian). Whatever is on the other side, nothing but ``EnclaveError`` comes out of here.
+big-endian). Either is kept open between questions. Whatever is on the other side, nothing but
+``EnclaveError`` comes out of here.
 
 Not proven here:
     A real module: the ioctl is asked of an emulated ``/dev/nsm`` in a virtual machine, the socket elsewhere.
@@ -16,12 +17,14 @@ import errno
 import fcntl
 import os
 import re
+import select
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from struct import Struct
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 import msgspec
 
@@ -71,8 +74,15 @@ class NitroDevice:
     platform: ClassVar[str] = "nitro"
 
     def __init__(self, path: str) -> None:
-        """Remember where the module is; it is opened for each request."""
+        """Remember where the module is; it is opened by the first question, and stays open."""
         self._path = path
+        self._turn = threading.Lock()
+        self._line: _Line | None = None
+
+    def close(self) -> None:
+        """Let go of the module; another question would open it again."""
+        with self._turn:
+            self._hang_up()
 
     def evidence(self, data: bytes, *, nonce: bytes | None = None, public_key: bytes | None = None) -> bytes:
         """Ask for a document.
@@ -196,14 +206,30 @@ class NitroDevice:
 
     def _exchange(self, request: bytes) -> bytes:
         try:
-            if Path(self._path).is_socket():
-                return _by_socket(self._path, request)
-            return _by_ioctl(self._path, request)
+            with self._turn:
+                return self._asked(request)
         except OSError as error:
             if error.errno == errno.EMSGSIZE:
                 raise EnclaveError("device-refused", what=_WHAT, actual="InputTooLarge") from None
             words = error.strerror or str(error) or type(error).__name__
             raise EnclaveError("device-unreachable", actual=f"{self._path}: {words}") from None
+
+    def _asked(self, request: bytes) -> bytes:
+        """Ask once: a PCR that is extended twice has another value, so nothing is tried again."""
+        if self._line is None or not self._line.usable():
+            self._hang_up()
+            self._line = _Socket(self._path) if Path(self._path).is_socket() else _Node(self._path)
+        try:
+            return self._line.ask(request)
+        except BaseException:
+            # What is left of this answer would be taken for the next one.
+            self._hang_up()
+            raise
+
+    def _hang_up(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
 
 
 def _integer(answer: Mapping[object, object], name: str) -> int:
@@ -213,39 +239,79 @@ def _integer(answer: Mapping[object, object], name: str) -> int:
     return value
 
 
-def _by_ioctl(path: str, request: bytes) -> bytes:
-    room = ctypes.create_string_buffer(MAX_ANSWER)
-    asked = ctypes.create_string_buffer(request, len(request))
-    message = bytearray(
-        _MESSAGE.pack(ctypes.addressof(asked), len(request), ctypes.addressof(room), MAX_ANSWER)
-    )
-    node = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.ioctl(node, _REQUEST, message, True)  # noqa: FBT003 (fcntl knows no keywords)
-    finally:
-        os.close(node)
-    size = _MESSAGE.unpack(message)[3]
-    return room.raw[: min(size, MAX_ANSWER)]
+class _Line(Protocol):
+    """The open module."""
+
+    def usable(self) -> bool:
+        """Tell whether this process may ask here: a forked child opens one of its own."""
+
+    def ask(self, request: bytes) -> bytes:
+        """Ask once."""
+
+    def close(self) -> None:
+        """Hang up."""
 
 
-def _by_socket(path: str, request: bytes) -> bytes:
-    until = time.monotonic() + _PATIENCE
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_PATIENCE)
-        connection.connect(path)
-        connection.sendall(_LENGTH.pack(len(request)) + request)
-        (size,) = _LENGTH.unpack(_receive(connection, _LENGTH.size, until))
+class _Node:
+    """The character device."""
+
+    def __init__(self, path: str) -> None:
+        self._owner = os.getpid()
+        self._node = open(path, "r+b", buffering=0)  # noqa: SIM115, PTH123 (kept open)
+
+    def usable(self) -> bool:
+        return self._owner == os.getpid()
+
+    def ask(self, request: bytes) -> bytes:
+        room = ctypes.create_string_buffer(MAX_ANSWER)
+        asked = ctypes.create_string_buffer(request, len(request))
+        message = bytearray(
+            _MESSAGE.pack(ctypes.addressof(asked), len(request), ctypes.addressof(room), MAX_ANSWER)
+        )
+        fcntl.ioctl(self._node, _REQUEST, message, True)  # noqa: FBT003 (fcntl knows no keywords)
+        size = _MESSAGE.unpack(message)[3]
+        return room.raw[: min(size, MAX_ANSWER)]
+
+    def close(self) -> None:
+        self._node.close()
+
+
+class _Socket:
+    """An emulator's socket."""
+
+    def __init__(self, path: str) -> None:
+        self._owner = os.getpid()
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._socket.settimeout(_PATIENCE)
+            self._socket.connect(path)
+        except BaseException:
+            self._socket.close()
+            raise
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+
+    def usable(self) -> bool:
+        # Between questions nothing comes but the end.
+        return self._owner == os.getpid() and not self._poll.poll(0)
+
+    def ask(self, request: bytes) -> bytes:
+        until = time.monotonic() + _PATIENCE
+        self._socket.sendall(_LENGTH.pack(len(request)) + request)
+        (size,) = _LENGTH.unpack(self._receive(_LENGTH.size, until))
         if size > MAX_ANSWER:
             raise EnclaveError("device-answer", what=_WHAT, actual=f"{size} bytes, more than {MAX_ANSWER}")
-        return _receive(connection, size, until)
+        return self._receive(size, until)
 
+    def close(self) -> None:
+        self._socket.close()
 
-def _receive(connection: socket.socket, size: int, until: float) -> bytes:
-    found = bytearray()
-    while len(found) < size:
-        connection.settimeout(max(until - time.monotonic(), 0.001))
-        some = connection.recv(size - len(found))
-        if not some:
-            raise EnclaveError("device-answer", what=_WHAT, actual=f"{len(found)} of {size} bytes")
-        found += some
-    return bytes(found)
+    def _receive(self, size: int, until: float) -> bytes:
+        found = bytearray()
+        while len(found) < size:
+            self._socket.settimeout(max(until - time.monotonic(), 0.001))
+            some = self._socket.recv(size - len(found))
+            if not some:
+                raise EnclaveError("device-answer", what=_WHAT, actual=f"{len(found)} of {size} bytes")
+            found += some
+        return bytes(found)

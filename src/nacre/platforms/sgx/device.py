@@ -97,6 +97,9 @@ class SgxDevice:
             raise EnclaveError("device-answer", what="sealing key", actual=f"{len(key)} bytes")
         return HKDF(SHA256(), 32, salt=None, info=_LABEL + context).derive(key)
 
+    def close(self) -> None:
+        """Do nothing: nothing is kept open."""
+
     def _quote(self, data: bytes) -> bytes:
         kind = tsm.read(self._directory / "attestation_type", limit=32).decode("ascii", "replace").strip()
         if kind != _KIND:

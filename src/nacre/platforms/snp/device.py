@@ -122,6 +122,9 @@ class SnpDevice:
         answer = self._firmware(_GET_DERIVED_KEY, _KEY_REQUEST.pack(0, 0, _FIELDS, 0, 0, 0), _KEY_ANSWER)
         return HKDF(SHA256(), 32, salt=None, info=_LABEL + context).derive(answer[_HEADER.size :])
 
+    def close(self) -> None:
+        """Do nothing: nothing is kept open."""
+
     def _with_table(self) -> tsm.Report:
         if self._reports is not None:
             return tsm.report(self._reports, bytes(tsm.DATA_SIZE), by=PROVIDER)

@@ -124,3 +124,6 @@ class TdxDevice:
     def sealing_key(self, context: bytes) -> bytes | None:  # noqa: ARG002 (the interface's)
         """Return None: a TDX guest has no key that outlives it."""
         return None
+
+    def close(self) -> None:
+        """Do nothing: nothing is kept open."""
