@@ -27,7 +27,7 @@ _HEAD = _GUID + _LENGTH
 
 
 def entries(firmware: bytes) -> Mapping[bytes, bytes]:
-    """Return the data of each entry by its GUID (see :func:`guid`); of two with one GUID the one that QEMU finds first.
+    """Return the data of each entry by its GUID, as :func:`guid` gives it; of two, what QEMU finds first.
 
     Args:
         firmware: The image as the host maps it below 4 GiB.
