@@ -26,5 +26,5 @@ def test_what_a_job_raises_is_raised() -> None:
     def job() -> int:
         raise ValueError
 
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         threads([job, lambda: 1])
