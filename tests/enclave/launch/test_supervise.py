@@ -23,13 +23,9 @@ from nacre.appraisal.verdict import Verdict
 from nacre.checks import Status
 from nacre.enclave import envelope
 from nacre.enclave.instances import Instance, Instances, Process
-from nacre.enclave.launch import process
 from nacre.enclave.launch.prepare import create
 from nacre.endorsers.verifier import Verifier
-from nacre.errors import EnclaveError
 from nacre.trust.anchors import Origin
-
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 
 _PATIENCE = 20.0
 _INTRUDER = """
@@ -88,6 +84,17 @@ def _environment(instances: Instances) -> dict[str, str]:
     return {**os.environ, "NACRE_STATE_DIR": str(state), "NACRE_DATA_DIR": f"{state}/data"}
 
 
+@pytest.fixture(params=["bubblewrap", "namespaces"])
+def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What makes the sandbox; without bubblewrap on the path it is made of bare namespaces."""
+    found: str = request.param
+    if found == "namespaces":
+        monkeypatch.setenv("PATH", "/nonexistent")
+    elif shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed")
+    return found
+
+
 class _Run:
     """A supervisor's process."""
 
@@ -143,7 +150,8 @@ class _Run:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start(sandbox: str, tmp_path: Path) -> Iterator[Start]:
+    assert sandbox
     instances = Instances.of_user({"NACRE_STATE_DIR": str(tmp_path / "state")})
     runs = []
 
@@ -290,19 +298,31 @@ def test_app_gets_out_to_the_host_that_it_declares_and_no_further(
     assert "HTTP/1.1 403" in said
 
 
-def test_start_that_cannot_be_says_why(
-    start: Start, app: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_port_that_is_taken_is_said(start: Start, app: Callable[..., Path]) -> None:
     source = app("")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         run = start(source, port=taken.getsockname()[1])
         assert run.process.wait(_PATIENCE) == 78
     assert "run-port" in run.read()
     assert run.now().ended == 1
-    monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(EnclaveError) as caught:
-        process.insist(run.made)
-    assert caught.value.code == "sandbox-missing"
+
+
+def test_without_any_sandbox_nothing_starts(app: Callable[..., Path], tmp_path: Path) -> None:
+    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; PATH=/nonexistent; export PATH; exec "$@"'
+    done = subprocess.run(
+        [
+            *("unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh"),
+            *(sys.executable, "-m", "nacre", "run", str(app("")), "--tee", "nitro"),
+        ],
+        env={**os.environ, "NACRE_STATE_DIR": str(tmp_path / "state"), "NACRE_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "lets nobody make one without it: sandbox: [Errno 28] namespaces" in " ".join(done.stderr.split())
+    assert list((tmp_path / "state" / "instances").iterdir()) == []
 
 
 def test_files_that_changed_since_they_were_measured_are_not_run(

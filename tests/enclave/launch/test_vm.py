@@ -29,16 +29,11 @@ from nacre.enclave.launch.vm_measured import Measured
 from nacre.errors import EnclaveError
 from nacre.platforms.nitro import simulate
 from nacre.platforms.nitro.device import MAX_REQUEST
-from nacre.platforms.nitro.policy import parent_register
 from nacre.trust.anchors import Origin
 
 _RELEASE = bytes(range(32))
 _STUB = Path("/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
-_PCRS = {
-    **{f"pcr{index}": bytes([index + 1]) * 48 for index in range(3)},
-    "pcr3": parent_register(simulate.ROLE),
-    "pcr4": parent_register(simulate.INSTANCE),
-}
+_PCRS = {f"pcr{index}": bytes([index + 1]) * 48 for index in range(3)}
 # Says what an app in there can see and do; it imports little, for what it imports is compiled at its start.
 _APP = """
 import json, os, socket

@@ -16,7 +16,7 @@ _LINKS = ("/bin", "/lib", "/lib64")
 
 
 def sandbox(
-    command: Sequence[str], *, readable: Sequence[Path], writable: Sequence[Path], info: int | None = None
+    command: Sequence[str], *, readable: Sequence[Path], writable: Sequence[Path], info: int = -1
 ) -> tuple[str, ...]:
     """Return the command line that runs `command` without network and with few files.
 
@@ -29,7 +29,7 @@ def sandbox(
     line = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
     # Not the inside's root, even if it is ours: the kernel lets only others have a user namespace below.
     line += ["--unshare-user", "--uid", str(USER), "--gid", str(USER), "--as-pid-1"]
-    if info is not None:
+    if info >= 0:
         line += ["--info-fd", str(info)]
     line += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", *_view(readable, writable)]
     return (*line, "--chdir", "/", "--", *command)
@@ -62,4 +62,4 @@ def _view(readable: Sequence[Path], writable: Sequence[Path]) -> list[str]:
         line += ["--ro-bind", path, path]
     for path in map(str, writable):
         line += ["--bind", path, path]
-    return line
+    return [*line, "--remount-ro", "/"]

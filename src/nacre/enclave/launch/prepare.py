@@ -17,7 +17,6 @@ from nacre.build.tree import Tree
 from nacre.enclave.agent.config import Config, Limits
 from nacre.enclave.instances import Instance, Instances, Options, runtime_folder
 from nacre.enclave.launch import launcher
-from nacre.enclave.launch.bubblewrap import confine
 from nacre.platforms.device import DevicePaths
 from nacre.platforms.simulation import Root
 
@@ -145,8 +144,27 @@ def write_trust(folder: Path, platform: str, root: Root) -> None:
     )
 
 
-def told(instance: Instance, app: App, places: Places, devices: DevicePaths, endorsements: Path) -> Config:
-    """Return what the agent in the sandbox is told."""
+def told(
+    instance: Instance,
+    app: App,
+    places: Places,
+    *,
+    devices: DevicePaths,
+    endorsements: Path,
+    confine: tuple[str, ...] = (),
+    user: int | None = None,
+) -> Config:
+    """Return what the agent in a sandbox is told.
+
+    Args:
+        instance: What is started.
+        app: Its application.
+        places: Where its sockets are.
+        devices: Where the hardware is.
+        endorsements: The folder with the vendor's documents.
+        confine: What is put before the application's command line.
+        user: The user that the application runs as, if the agent changes it.
+    """
     directory = Path(instance.source) / app.source
     return Config(
         app=app,
@@ -161,7 +179,8 @@ def told(instance: Instance, app: App, places: Places, devices: DevicePaths, end
         devices=devices,
         limits=Limits(grace=_GRACE),
         endorsements=str(endorsements),
-        confine=confine(readable=[directory], writable=[places.app], directory=directory),
+        confine=confine,
+        app_user=user,
     )
 
 

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
 
 import msgspec
@@ -21,11 +22,10 @@ import msgspec
 from nacre.build.app import App
 from nacre.build.tree import Tree
 from nacre.enclave.instances import Instance
-from nacre.enclave.launch.bubblewrap import sandbox
+from nacre.enclave.launch import bubblewrap, namespaces
 from nacre.enclave.launch.prepare import Places, software, told
 from nacre.enclave.launch.simulated import emulator, insist_unchanged, registers, release, uplink
 from nacre.enclave.launch.spawned import Spawned, spawned
-from nacre.errors import EnclaveError
 
 __all__ = ["PATIENCE", "insist", "release", "start"]
 
@@ -44,8 +44,8 @@ def insist(_: Instance) -> None:
     Raises:
         EnclaveError: ``sandbox-missing``.
     """
-    if shutil.which("bwrap") is None:
-        raise EnclaveError("sandbox-missing")
+    if _sandbox() is namespaces:
+        namespaces.insist()
 
 
 @contextlib.asynccontextmanager
@@ -60,10 +60,18 @@ async def start(instance: Instance, app: App, folder: Path) -> AsyncIterator[Spa
     tree = Tree.read(source)
     insist_unchanged(instance, app, tree, folder)
     with emulator(instance, registers(instance, app, tree), folder) as hardware:
-        config = told(instance, app, places, hardware.paths, hardware.endorsements)
+        made = _sandbox()
+        config = told(
+            instance,
+            app,
+            places,
+            devices=hardware.paths,
+            endorsements=hardware.endorsements,
+            confine=made.confine(readable=[source], writable=[places.app], directory=source),
+        )
         places.config.write_bytes(config.encode())
         reading, writing = os.pipe()
-        line = sandbox(
+        line = made.sandbox(
             [sys.executable, "-IB", "-m", "nacre.enclave.agent", str(places.config)],
             readable=[*software(), source, places.config],
             writable=[places.app, places.outside, places.device],
@@ -79,6 +87,11 @@ async def start(instance: Instance, app: App, folder: Path) -> AsyncIterator[Spa
             )
             async with uplink(app, places), running as inside:
                 yield inside
+
+
+def _sandbox() -> ModuleType:
+    """Return what makes the sandbox: bubblewrap, which many have looked at, if it is installed."""
+    return namespaces if shutil.which("bwrap") is None else bubblewrap
 
 
 async def _ask(info: BinaryIO) -> None:

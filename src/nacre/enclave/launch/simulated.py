@@ -20,8 +20,6 @@ from nacre.enclave.launch.prepare import Places, write_trust
 from nacre.enclave.roots import development_root
 from nacre.enclave.uplink import Uplink
 from nacre.errors import EnclaveError
-from nacre.platforms.nitro.policy import parent_register
-from nacre.platforms.nitro.simulate import INSTANCE
 from nacre.platforms.simulation import simulator
 
 __all__ = ["emulator", "insist_unchanged", "registers", "release", "uplink"]
@@ -65,7 +63,7 @@ def emulator(instance: Instance, values: Mapping[str, bytes], folder: Path) -> E
     write_trust(folder, instance.platform, root)
     return Emulator(
         simulated.machine(root, at=now),
-        registers={**_of_parent(instance.platform), **values},
+        registers=values,
         directory=Places(Path(instance.runtime)).device,
         clock=lambda: int(time.time()),
     )
@@ -85,8 +83,3 @@ async def uplink(app: App, places: Places) -> AsyncIterator[None]:
         yield
     finally:
         await listener.close()
-
-
-def _of_parent(platform: str) -> Mapping[str, bytes]:
-    """Return the register that Nitro fills in with where the enclave runs."""
-    return {"pcr4": parent_register(INSTANCE)} if platform == "nitro" else {}
