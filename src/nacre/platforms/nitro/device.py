@@ -40,7 +40,7 @@ _MESSAGE = Struct("=QQQQ")
 MAX_REQUEST: Final = 0x1000
 MAX_ANSWER: Final = 0x3000
 _LENGTH = Struct(">I")
-#: Seconds that an emulator's answer may take as a whole.
+#: Seconds that an emulator may be silent, and after which no more of an answer is taken.
 _PATIENCE: Final = 20.0
 _DIGEST: Final = 48
 _PCR = re.compile(r"pcr([0-9]|[12][0-9]|3[01])")
@@ -298,20 +298,25 @@ class _Socket:
     def ask(self, request: bytes) -> bytes:
         until = time.monotonic() + _PATIENCE
         self._socket.sendall(_LENGTH.pack(len(request)) + request)
-        (size,) = _LENGTH.unpack(self._receive(_LENGTH.size, until))
+        found = bytearray()
+        self._receive(found, _LENGTH.size, until)
+        (size,) = _LENGTH.unpack_from(found)
         if size > MAX_ANSWER:
             raise EnclaveError("device-answer", what=_WHAT, actual=f"{size} bytes, more than {MAX_ANSWER}")
-        return self._receive(size, until)
+        self._receive(found, _LENGTH.size + size, until)
+        if len(found) > _LENGTH.size + size:
+            raise EnclaveError("device-answer", what=_WHAT, actual="more bytes than it says")
+        return bytes(found[_LENGTH.size :])
 
     def close(self) -> None:
         self._socket.close()
 
-    def _receive(self, size: int, until: float) -> bytes:
-        found = bytearray()
+    def _receive(self, found: bytearray, size: int, until: float) -> None:
+        """Take what there is, until it is ``size`` bytes or more: an answer mostly comes in one piece."""
         while len(found) < size:
-            self._socket.settimeout(max(until - time.monotonic(), 0.001))
-            some = self._socket.recv(size - len(found))
+            some = self._socket.recv(_LENGTH.size + MAX_ANSWER)
             if not some:
                 raise EnclaveError("device-answer", what=_WHAT, actual=f"{len(found)} of {size} bytes")
             found += some
-        return bytes(found)
+            if time.monotonic() > until:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
