@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal, NamedTuple
 from nacre.build.tree import Entry, Tree
 from nacre.errors import BuildError
 
-__all__ = ["Member", "file", "folder", "link", "members", "read", "write"]
+__all__ = ["Member", "arranged", "copy", "file", "folder", "link", "members", "read", "write"]
 
 _MAGIC = b"070701"
 _FIELDS = 13
@@ -74,12 +74,11 @@ def members(tree: Tree, *, below: str) -> Iterator[Member]:
             yield Member(placed, tree.content(entry))
 
 
-def write(stream: BinaryIO, content: Iterable[Member]) -> None:
-    """Write an archive; folders that entries lie in are added where they are missing.
+def arranged(content: Iterable[Member]) -> list[Member]:
+    """Put entries into the order of archives; folders that they lie in are added where they are missing.
 
     Raises:
-        BuildError: ``image-path``, ``image-twice``, ``image-parent``, ``image-size``; and what reading the
-            members' contents raises.
+        BuildError: ``image-path``, ``image-twice``, ``image-parent``.
     """
     placed: dict[str, Member] = {}
     for member in content:
@@ -92,18 +91,35 @@ def write(stream: BinaryIO, content: Iterable[Member]) -> None:
         for parent in _parents(path):
             if placed.setdefault(parent, folder(parent)).entry.kind != "folder":
                 raise BuildError("image-parent", file=path, actual=parent)
-    ordered = sorted(placed.items(), key=lambda one: one[0].encode())
-    for number, (path, member) in enumerate(ordered, start=1):
-        size = member.entry.size
+    return [member for _, member in sorted(placed.items(), key=lambda one: one[0].encode())]
+
+
+def copy(member: Member, stream: BinaryIO) -> None:
+    """Write a member's content.
+
+    Raises:
+        BuildError: ``tree-changed``, if it is not as long as it was said to be; what reading it raises.
+    """
+    written = 0
+    for piece in member.content:
+        written += len(piece)
+        stream.write(piece)
+    if written != member.entry.size:
+        raise BuildError("tree-changed", file=member.entry.path)
+
+
+def write(stream: BinaryIO, content: Iterable[Member]) -> None:
+    """Write an archive of these entries and the folders that they lie in.
+
+    Raises:
+        BuildError: ``image-size``; as ``arranged`` and ``copy``.
+    """
+    for number, member in enumerate(arranged(content), start=1):
+        path, size = member.entry.path, member.entry.size
         if size > _MAX_SIZE:
             raise BuildError("image-size", file=path, expected=_MAX_SIZE, actual=size)
         stream.write(_header(path, number=number, mode=_MODES[member.entry.kind], size=size))
-        written = 0
-        for piece in member.content:
-            written += len(piece)
-            stream.write(piece)
-        if written != size:
-            raise BuildError("tree-changed", file=path)
+        copy(member, stream)
         stream.write(_padding(size))
     stream.write(_header(_TRAILER, number=0, mode=0, size=0))
 
