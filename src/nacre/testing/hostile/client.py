@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The application's invariants, in a process of their own: its code never meets ours.
 
-Run as ``python -m nacre.testing.hostile FOLDER SOURCE SOCKET``. It writes a line of JSON that says
-what can be called, then answers each call, a line of JSON, with a line.
+Run as ``python -m nacre.testing.hostile FOLDER SOURCE SOCKET WORLD``. It writes a line of JSON that says
+what can be called, then answers each call, a line of JSON, with a line. Meanwhile it answers at the socket
+WORLD for the hosts that the application asks, if the invariants say how.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from typing import Literal, cast
 
 import msgspec
 
+from nacre.testing.hostile import honest
 from nacre.testing.hostile.plan import Call, Method, Parameter, Value
 
 __all__ = ["Ended", "Offer", "main"]
@@ -37,10 +39,18 @@ _KINDS: Mapping[object, Literal["int", "str", "bytes", "names"]] = {
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What can be called, or why nothing can."""
+    """What can be called, or why nothing can.
+
+    Attributes:
+        methods: The public methods of the invariants.
+        names: The keys of mappings.
+        hosts: Those that the invariants answer for.
+        problem: Why nothing can be called.
+    """
 
     methods: tuple[Method, ...] = ()
     names: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -58,15 +68,16 @@ class Ended(msgspec.Struct, frozen=True):
 
 def main(arguments: list[str]) -> int:
     """Serve calls until stdin ends."""
-    folder, source, path = arguments
+    folder, source, path, world = arguments
     # What the application's code prints must not be taken for an answer.
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.path.insert(0, source)
     try:
         module = _load(Path(folder) / "invariants.py")
-        offer = _offer(module.Invariants)
         invariants = module.Invariants(_sender(path))
+        offer = _offer(invariants)
+        honest.serve(lambda: cast("honest.World", invariants.world), Path(world))
     except Exception as error:  # noqa: BLE001 (any code of the application's)
         offer, invariants = Offer(problem=_words(error)), None
     _write(output, offer)
@@ -90,15 +101,16 @@ def _load(file: Path) -> ModuleType:
     return module
 
 
-def _offer(invariants: type) -> Offer:
+def _offer(invariants: object) -> Offer:
     methods = tuple(
         Method(name, _parameters(name, function))
-        for name, function in inspect.getmembers(invariants, inspect.isfunction)
+        for name, function in inspect.getmembers(type(invariants), inspect.isfunction)
         if not name.startswith("_")
     )
     if not methods:
         raise TypeError("Invariants has no public method")
-    return Offer(methods, tuple(getattr(invariants, "names", ())))
+    names, hosts = (tuple(getattr(invariants, name, ())) for name in ("names", "world"))
+    return Offer(methods, names, hosts)
 
 
 def _parameters(method: str, function: Callable[..., object]) -> tuple[Parameter, ...]:

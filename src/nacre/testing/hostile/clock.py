@@ -24,7 +24,7 @@ class Clock:
         """Look for the library.
 
         Args:
-            file: Where the offset is written; to be made.
+            file: Where the offset is written; to be made, in a folder that the application sees.
             app: The application.
         """
         places = [Path("/usr", folder.format(platform.machine()), _NAME) for folder in _FOLDERS]

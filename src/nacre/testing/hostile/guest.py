@@ -39,6 +39,7 @@ __all__ = ["Guest", "Setup"]
 
 _PATIENCE, _POLL = 60.0, 0.02
 _TAIL = 1000
+_AUTHORITY = "authority.pem"
 #: What /proc/net/tcp says of a socket that listens.
 _LISTENING = "0A"
 
@@ -77,6 +78,10 @@ class Setup(msgspec.Struct, frozen=True):
         made, now = simulator(platform), int(time.time())
         machine = made.machine(development_root(made.FAMILY, at=now), at=now)
         return cls(app, copied, shown, machine, os.urandom(32), Clock(shown / "clock", app))
+
+    def trust(self, certificate: bytes) -> None:
+        """Have the application's TLS trust an authority, in the variable that OpenSSL reads."""
+        (self.shown / _AUTHORITY).write_bytes(certificate)
 
 
 class Guest:
@@ -192,8 +197,9 @@ class Guest:
             name: f"{self.data}{value.removeprefix(DATA)}" if value.startswith(DATA) else value
             for name, value in app.environment.items()
         }
+        played = {"SSL_CERT_FILE": str(setup.shown / _AUTHORITY)} if app.egress else {}
         return Config(
-            app=msgspec.structs.replace(app, environment=setup.clock.environment | environment),
+            app=msgspec.structs.replace(app, environment=played | setup.clock.environment | environment),
             app_directory=str(setup.source),
             public=f"unix:{self.public}",
             socket=str(places.app / "agent.sock"),

@@ -2,38 +2,21 @@
 """What the host will do and what the client will ask, round by round: a function of the seed alone."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
-__all__ = ["NETWORK", "Call", "Fault", "Kind", "Method", "Parameter", "Round", "Value", "draw"]
+from nacre.testing.hostile.faults import EGRESS, FAULTS, NETWORK, Kind
 
-Kind = Literal[
-    "quiet",
-    "drop-request",
-    "drop-answer",
-    "delay",
-    "cut-request",
-    "cut-answer",
-    "repeat",
-    "pause",
-    "restart",
-    "rollback",
-    "clones",
-    "clock",
-]
+__all__ = ["Call", "Fault", "Method", "Only", "Parameter", "Round", "Value", "draw", "keep"]
+
 Value = int | str | dict[str, int]
+#: The numbers of rounds that are left of a plan, and whether with their fault.
+Only = Mapping[int, bool]
 
-#: Faults of the network: they meet one connection of their round.
-NETWORK = ("drop-request", "drop-answer", "delay", "cut-request", "cut-answer", "repeat")
-
-#: As many rounds as these have every fault once at least; the costly ones once only.
-_DECK: Sequence[Kind] = (
-    *("quiet", "quiet", "quiet", "quiet", "drop-request", "drop-request", "drop-answer", "drop-answer"),
-    *("delay", "delay", "cut-request", "cut-answer", "cut-answer", "repeat", "repeat"),
-    *("pause", "restart", "rollback", "clones", "clock"),
-)
+#: One round in so many is quiet, beside the deck's faults.
+_QUIET = 5
 _LETTERS = "abcdefghijklmnopqrstuvwxyz 0123456789äß–\"'\\/{}<>\x00"
 _MOST = 50
 _YEAR = 365 * 86400
@@ -70,11 +53,12 @@ class Fault(msgspec.Struct, frozen=True):
     """What the host does in one round.
 
     Attributes:
-        kind: Network: ``drop-request``, ``drop-answer``, ``delay``, ``cut-request``, ``cut-answer``,
-            ``repeat``. Enclave: ``pause``, ``restart``, ``rollback``, ``clones``, ``clock``. Or ``quiet``.
-        amount: Milliseconds (delay, pause), bytes that pass (cut), further copies (repeat), rounds back
-            (rollback), rounds that a clone lives (clones), seconds forward or back (clock).
-        which: The connection of the round that a fault of the network meets, from 0.
+        kind: One of ``faults.FAULTS``, or ``quiet``.
+        amount: Milliseconds (delay, egress-delay, pause), bytes that pass (cut-*, egress-cut), further copies
+            (repeat, egress-repeat), later connections that are answered first (reorder), rounds back
+            (rollback), rounds that a clone lives (clones), seconds forward or back (clock), answers back
+            (lie-old), which of the possible lies (other lies).
+        which: The connection of the round that a fault of the network or of the egress meets, from 0.
     """
 
     kind: Kind
@@ -99,20 +83,26 @@ class Round(msgspec.Struct, frozen=True):
 
 
 def draw(
-    seed: int, *, rounds: int, methods: Sequence[Method], names: Sequence[str] = ()
+    seed: int,
+    *,
+    rounds: int,
+    methods: Sequence[Method],
+    names: Sequence[str] = (),
+    kinds: Sequence[Kind] = tuple(FAULTS),
 ) -> tuple[Round, ...]:
     """Draw a plan.
 
-    The faults depend on the seed only, and a shorter plan is the beginning of a longer one.
+    The faults depend on the seed and their kinds only, and a shorter plan is the beginning of a longer one.
 
     Args:
         seed: The seed.
         rounds: How many rounds.
         methods: What can be called; at least one.
         names: The keys of mappings.
+        kinds: What the host may do.
     """
     calls = random.Random(f"calls {seed}")  # noqa: S311 (it has to come out again)
-    faults = _faults(random.Random(f"faults {seed}"))  # noqa: S311
+    faults = _faults(random.Random(f"faults {seed}"), kinds)  # noqa: S311
     return tuple(
         Round(
             number=number,
@@ -124,31 +114,38 @@ def draw(
     )
 
 
-def _faults(chance: random.Random) -> Iterator[Fault]:
+def keep(plan: Sequence[Round], only: Only) -> tuple[Round, ...]:
+    """Leave some rounds of a plan, and of some only the call."""
+    return tuple(
+        turn if only[turn.number] else msgspec.structs.replace(turn, fault=Fault("quiet"))
+        for turn in plan
+        if turn.number in only
+    )
+
+
+def _faults(chance: random.Random, kinds: Sequence[Kind]) -> Iterator[Fault]:
+    """Yield decks, each of which has every fault once at least."""
+    deck = [kind for kind, sort in FAULTS.items() if kind in kinds for _ in range(sort.weight)]
+    deck += ["quiet"] * (len(deck) // _QUIET + 1)
     while True:
-        for kind in chance.sample(_DECK, len(_DECK)):
+        for kind in chance.sample(deck, len(deck)):
             yield _fault(chance, kind)
 
 
 def _fault(chance: random.Random, kind: Kind) -> Fault:
-    amount = {
-        "delay": lambda: chance.randint(10, 300),
-        "cut-request": lambda: chance.randint(0, 200),
-        "cut-answer": lambda: chance.randint(0, 400),
-        "repeat": lambda: chance.randint(1, 3),
-        "pause": lambda: chance.randint(100, 1200),
-        "rollback": lambda: chance.randint(1, 8),
-        "clones": lambda: chance.randint(2, 5),
-        "clock": lambda: chance.choice((-1, 1)) * int(10 ** chance.uniform(0, 7.5)) % _YEAR,
-    }.get(kind, lambda: 0)()
-    return Fault(kind, amount, chance.randint(0, 2) if kind in NETWORK else 0)
+    if kind == "quiet":
+        return Fault(kind)
+    if kind == "clock":
+        return Fault(kind, chance.choice((-1, 1)) * min(int(10 ** chance.uniform(0, 7.5)), _YEAR))
+    amount = chance.randint(FAULTS[kind].least, FAULTS[kind].most)
+    return Fault(kind, amount, chance.randint(0, 2) if kind in (*NETWORK, *EGRESS) else 0)
 
 
 def _possible(fault: Fault, number: int) -> Fault:
     """Before the first round there is nothing to go back to."""
     if fault.kind != "rollback":
         return fault
-    return Fault("rollback", min(fault.amount, number)) if number else Fault("restart")
+    return Fault("rollback", min(fault.amount, number)) if number else Fault("quiet")
 
 
 def _call(chance: random.Random, methods: Sequence[Method], names: Sequence[str]) -> Call:
