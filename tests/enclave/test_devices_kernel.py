@@ -65,6 +65,7 @@ class _Echo:
 
     def __init__(self, platform: str, place: int) -> None:
         self.platform = platform
+        self.registers = {f"rtmr{index}": bytes(48) for index in range(4)} if platform == "tdx" else {}
         self._place = place
 
     def evidence(

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import pytest
@@ -28,6 +29,7 @@ class _Echo:
     """A machine whose evidence is what it was asked for, so that a test can read it."""
 
     platform = "nitro"
+    registers: Mapping[str, bytes] = MappingProxyType({f"pcr{index}": bytes(48) for index in range(32)})
 
     def evidence(
         self,

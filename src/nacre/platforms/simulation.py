@@ -46,6 +46,10 @@ class Machine(Protocol):
     def platform(self) -> str:
         """The name of the platform."""
 
+    @property
+    def registers(self) -> Mapping[str, bytes]:
+        """What registers hold at the start: those that code can read or extend, and those of the machine."""
+
     def evidence(
         self,
         data: bytes,

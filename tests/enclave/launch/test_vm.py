@@ -45,29 +45,68 @@ def opened(path):
     except OSError as error:
         return type(error).__name__
 
-def read(path):
-    return open(path).read().strip().lower() if os.path.exists(path) else None
+def seen():
+    return {
+        "user": [os.getuid(), os.getgid(), os.getgroups()],
+        "nsm": opened("/dev/nsm"),
+        "memory": opened("/dev/mem"),
+        "agent": opened("/proc/1/mem"),
+        "processes": [name for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()],
+        "interfaces": [name for _, name in socket.if_nameindex()],
+        "here": os.getcwd(),
+        "direct": dialled(),
+    }
 
-seen = {
-    "user": [os.getuid(), os.getgid(), os.getgroups()],
-    "nsm": opened("/dev/nsm"),
-    "memory": opened("/dev/mem"),
-    "agent": opened("/proc/1/mem"),
-    "processes": [name for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()],
-    "interfaces": [name for _, name in socket.if_nameindex()],
-    "here": os.getcwd(),
-    "pcr11": read("/sys/class/tpm/tpm0/pcr-sha256/11"),
-}
+def dialled():
+    try:
+        socket.socket(socket.AF_VSOCK).connect((2, 9002))
+        return "connected"
+    except OSError as error:
+        return type(error).__name__
+
+def out(target, size):
+    with socket.socket(socket.AF_UNIX) as tunnel:
+        tunnel.connect(os.environ["NACRE_EGRESS"])
+        tunnel.sendall(f"CONNECT {target} HTTP/1.1\\r\\nhost: {target}\\r\\n\\r\\n".encode())
+        answer = b""
+        while b"\\r\\n\\r\\n" not in answer:
+            answer += tunnel.recv(1)
+        status = int(answer.split()[1])
+        if status == 200:
+            tunnel.sendall(bytes(range(256)) * (int(size) // 256))
+            tunnel.shutdown(socket.SHUT_WR)
+        body = b"".join(iter(lambda: tunnel.recv(65536), b""))
+        return {"status": status, "body": body.decode("latin-1")}
+
+def tpm(nonce):
+    from nacre.platforms.tpm.device import Tpm
+    with Tpm() as chip:
+        quoted = chip.quote(bytes.fromhex(nonce), registers=range(24))
+    return {
+        "log": open("/run/eventlog", "rb").read().hex(),
+        "pcrs": {number: value.hex() for number, value in quoted.pcrs.items()},
+        "public": quoted.public.hex(),
+        "attest": quoted.attest.hex(),
+        "signature": quoted.signature.hex(),
+    }
+
 listening = socket.socket(socket.AF_UNIX)
 listening.bind(os.environ["NACRE_LISTEN"])
 listening.listen()
 while True:
     caller, _ = listening.accept()
     with caller:
-        caller.recv(65536)
-        body = json.dumps(seen).encode()
+        _, name, *rest = caller.recv(65536).split()[1].decode().split("/")
+        body = json.dumps({"": seen, "out": out, "tpm": tpm}[name](*rest)).encode()
         head = b"HTTP/1.1 200 OK\\r\\nconnection: close\\r\\ncontent-length: %d\\r\\n\\r\\n"
         caller.sendall(head % len(body) + body)
+"""
+# Lets the app have what no application of ours would be let have.
+_OPEN_TPM = b"""#!/usr/bin/python3 -IB
+import os, shutil
+
+shutil.copyfile("/sys/kernel/security/tpm0/binary_bios_measurements", "/run/eventlog")
+os.chmod("/dev/tpmrm0", 0o666)
 """
 
 

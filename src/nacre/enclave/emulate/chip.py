@@ -11,10 +11,8 @@ from nacre.platforms.simulation import Machine
 
 __all__ = ["Chip"]
 
-_PCRS = 32
 #: PCRs that are locked from the start.
 _BOOT_PCRS = 16
-_DIGEST = 48
 
 
 class Chip:
@@ -32,7 +30,7 @@ class Chip:
 
         Args:
             machine: The simulated machine.
-            registers: Name, as in releases, to value at the start.
+            registers: Name, as in releases, to value at the start; others hold what the machine's hold.
             clock: Tells the time, Unix seconds.
             secret: What sealing keys are derived from; random by default, so that they end with the chip.
         """
@@ -41,15 +39,8 @@ class Chip:
         self._clock = clock
         self._secret = secret or os.urandom(32)
         self._turn = threading.Lock()
-        self._registers = dict(registers)
-        self._locked: set[int] = set()
-        if self.platform == "nitro":
-            self._locked.update(range(_BOOT_PCRS))
-            for index in range(_PCRS):
-                self._registers.setdefault(f"pcr{index}", bytes(_DIGEST))
-        if self.platform == "tdx":
-            for index in range(4):
-                self._registers.setdefault(f"rtmr{index}", bytes(_DIGEST))
+        self._registers = {**machine.registers, **registers}
+        self._locked = set(range(_BOOT_PCRS))
 
     @property
     def registers(self) -> Mapping[str, bytes]:

@@ -34,6 +34,7 @@ __all__ = ["FAMILY", "DcapMachine", "Faults", "Shape", "create_root"]
 _INTEL: Final = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 _ECDSA_P256: Final = 2
 _REPORT_DATA: Final = 64
+_RTMR: Final = 48
 _QE_AUTH: Final = bytes(range(32))
 _NESTED: Final = 4
 _DESCRIBED: Final = 5
@@ -88,6 +89,11 @@ class DcapMachine:
     def platform(self) -> str:
         """The name of the platform."""
         return self._shape.platform
+
+    @property
+    def registers(self) -> Mapping[str, bytes]:
+        """The four registers of a trust domain that are extended from its start; an enclave has none."""
+        return {name: bytes(_RTMR) for name in self._shape.fields if name.startswith("rtmr")}
 
     def endorsements(self, *, at: int) -> Mapping[str, bytes]:
         """Return TCB Info, the quoting enclave's identity and the revocation lists of ``at``, with chains."""

@@ -51,7 +51,9 @@ _DAY = 24 * _HOUR
 _ROOT_LIFE = 30 * 365 * _DAY
 _ES384 = b"\xa1\x01\x38\x22"  # {1: -35}
 _ES384_SIZE = 48
-_PCRS = 16
+_PCRS = 32
+#: Those that are locked when the enclave starts, and so stand in every document.
+_LOCKED = 16
 _REGISTER = 48
 _ROOT_NAME = "aws.nitro-enclaves"
 
@@ -157,6 +159,16 @@ class NitroMachine:
         self._secret = _load(root.documents["root.key"])
         self._chain = functools.lru_cache(maxsize=4)(self._issue)
 
+    @property
+    def registers(self) -> Mapping[str, bytes]:
+        """All 32 PCRs: those of an image, of the parent instance and its role, and zeros."""
+        instance = "i-0fedcba9876543210" if self._faults.other_instance else INSTANCE
+        image = {
+            f"pcr{index}": hashlib.sha384(b"nacre simulated pcr%d" % index).digest() for index in range(3)
+        }
+        parent = {"pcr3": parent_register(ROLE), "pcr4": parent_register(instance)}
+        return {f"pcr{index}": bytes(_REGISTER) for index in range(_PCRS)} | image | parent
+
     def endorsements(self, *, at: int) -> Mapping[str, bytes]:  # noqa: ARG002 (the chain is in the document)
         """Return nothing: AWS publishes no document beside the evidence."""
         return {}
@@ -182,7 +194,7 @@ class NitroMachine:
             ("module_id", MODULE),
             ("digest", DIGEST),
             ("timestamp", (at + faults.clock) * 1000),
-            ("pcrs", _pcrs(registers, faults)),
+            ("pcrs", self._pcrs(registers)),
             ("certificate", chain.certificates[-1]),
             ("cabundle", _bundle(chain, faults)),
             ("public_key", _filled(public_key, faults.public_key)),
@@ -193,6 +205,13 @@ class NitroMachine:
         payload = b"\xa9" + b"".join([cbor.dumps(name) + cbor.dumps(value) for name, value in fields])
         signer = _key() if faults.wrong_signature else chain.signer
         return cbor.dumps([_ES384, {}, payload, _signature(signer, payload)])
+
+    def _pcrs(self, stated: Mapping[str, bytes]) -> Mapping[int, bytes]:
+        own = self.registers
+        shown = {**{f"pcr{index}": own[f"pcr{index}"] for index in range(_LOCKED)}, **stated}
+        if self._faults.debug:
+            shown |= {f"pcr{index}": bytes(_REGISTER) for index in range(3)}
+        return {int(name.removeprefix("pcr")): value for name, value in shown.items()}
 
     def _issue(self, hour: int) -> _Issued:
         """Issue the chain of an hour, Unix seconds."""
@@ -235,19 +254,6 @@ def _dates(level: Level, hour: int, faults: Faults) -> tuple[int, int]:
         return hour + 2 * _HOUR, hour + 2 * _HOUR + shape.life
     begins = hour - hour % shape.renewed
     return begins, begins + shape.life
-
-
-def _pcrs(registers: Mapping[str, bytes], faults: Faults) -> Mapping[int, bytes]:
-    pcrs = {index: bytes(_REGISTER) for index in range(_PCRS)}
-    for index in range(3):
-        pcrs[index] = hashlib.sha384(b"nacre simulated pcr%d" % index).digest()
-    pcrs[3], pcrs[4] = parent_register(ROLE), parent_register(INSTANCE)
-    pcrs |= {int(name.removeprefix("pcr")): value for name, value in registers.items()}
-    if faults.debug:
-        pcrs |= dict.fromkeys(range(3), bytes(_REGISTER))
-    if faults.other_instance:
-        pcrs[4] = parent_register("i-0fedcba9876543210")
-    return pcrs
 
 
 def _bundle(chain: _Issued, faults: Faults) -> list[bytes]:

@@ -71,6 +71,8 @@ class SnpMachine:
     """A machine of a cloud with one simulated guest."""
 
     platform: ClassVar[str] = "snp"
+    #: None of a guest's registers is read or extended by what runs in it.
+    registers: ClassVar[Mapping[str, bytes]] = {}
 
     def __init__(self, root: Root, *, at: int, faults: Faults, product: Product, version: int) -> None:
         """Make its chip, and have its key certified."""
