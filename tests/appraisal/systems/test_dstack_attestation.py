@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.appraisal.systems.guests import RUNTIME, attestation, boot, compact, row, rows, string
 
+from nacre.appraisal.systems.dstack import SYSTEM
 from nacre.appraisal.systems.dstack_attestation import MAX_ATTESTATION, parse
 from nacre.appraisal.systems.eventlog import Event, digest_of
 from nacre.errors import MalformedEvidence, UnsupportedEvidence
@@ -140,6 +141,7 @@ def test_the_second_version_is_read() -> None:
         (3, "a", 1),
         (3, "b", 2),
     ]
+    assert SYSTEM.recognises(msgspec.msgpack.encode(_map()))
     nitro = parse(msgspec.msgpack.encode(_map("nitro-enclave", nsm_quote=b"document")))
     assert (nitro.kind, nitro.evidence) == ("nitro-enclave", b"document")
     snp = parse(

@@ -50,8 +50,8 @@ _DOCUMENT = b"dstack-mr-config-v3:\0"
 _SOURCE = "Dstack-TEE/dstack, dstack/dstack-attest/src/attestation.rs (QuoteContentType)"
 _OPEN = ("replay", "relay", "diversion", "reflection")
 _APP_KEYS = {33: b"dip1::secp256k1c-pk:", 32: b"dip1::ed25519-pk:"}
-#: Version 0 and the platforms whose evidence is read.
-_CONTAINERS = (b"\0\0", b"\0\2", b"\0\3")
+#: Version 0 and the platforms whose evidence is read; version 1, a map of three, and its first member.
+_CONTAINERS = (b"\0\0", b"\0\2", b"\0\3", b"\x83\xa7version\1")
 _URL = bytes.maketrans(b"+/", b"-_")
 
 #: Event, and the member of the SEV-SNP document, to the fact.
@@ -148,8 +148,8 @@ class _Served(msgspec.Struct):
 
 
 def _recognises(data: bytes) -> bool:
-    if data[:1] == b"\0":
-        return data[:2] in _CONTAINERS
+    if data.startswith(_CONTAINERS):
+        return True
     if data.lstrip()[:1] == b"{":
         names = (b'"attestation"', b'"app_cert"') if b'"quote"' not in data else (b'"event_log"',)
         return any(name in data for name in names)
@@ -160,7 +160,7 @@ def _open(data: bytes, given: Mapping[str, bytes]) -> Opened:
     compose = given.get("app-compose")
     if certificate.looks_like(data):
         return _of_certificate(certificate.read(data), compose)
-    if data[:1] == b"\0":
+    if data[:1] in (b"\0", b"\x83"):
         return _of(dstack_attestation.parse(data), compose)
     if data.lstrip()[:1] == b"{":
         return _of_answer(data, compose)

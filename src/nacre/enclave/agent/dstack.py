@@ -3,9 +3,9 @@
 
 What is different, and why:
 
-* ``GetQuote`` takes all 64 bytes from the app, so it can be had to say anything that evidence can say. It is
-  refused unless the application declares ``raw_report_data``; with it, a verifier warns on every binding.
-  ``TdxQuote`` with a hash needs no declaration: what is hashed begins with ``app-data:``.
+* ``GetQuote`` and ``Attest`` take all 64 bytes from the app, so they can be had to say anything that evidence
+  can say. They are refused unless the application declares ``raw_report_data``; with it, a verifier warns on
+  every binding. ``TdxQuote`` with a hash needs no declaration: what is hashed begins with ``app-data:``.
 * Keys come from this image's sealing key, by path, purpose and algorithm (dstack's do not depend on the
   purpose). There is no key server: chains are empty, and certificates sign themselves.
 * There is no ``app-compose.json``: ``compose_hash`` and ``app_id`` are the release's digest, whole and cut.
@@ -22,6 +22,7 @@ from nacre.appraisal.systems.encodings import unhex
 from nacre.appraisal.systems.eventlog import Event
 from nacre.enclave import envelope
 from nacre.enclave.agent import dstack_keys
+from nacre.enclave.agent.dstack_attestation import attestation
 from nacre.enclave.agent.dstack_keys import Algorithm, TlsKey, Wish
 from nacre.enclave.agent.enclave import Enclave
 from nacre.enclave.agent.routing import Request, Response, Router
@@ -99,6 +100,10 @@ class _Quoted(msgspec.Struct, frozen=True):
     prefix: str = ""
 
 
+class _Attested(msgspec.Struct, frozen=True):
+    attestation: str
+
+
 class _Signed(msgspec.Struct, frozen=True):
     signature: str
     public_key: str
@@ -154,6 +159,7 @@ def dstack_router(enclave: Enclave) -> Router:
         _add(router, f"{prefix}GetKey", _KeyOf, guest.key)
         _add(router, f"{prefix}GetTlsKey", Wish, guest.tls_key)
         _add(router, f"{prefix}GetQuote", _Quote, guest.quote)
+        _add(router, f"{prefix}Attest", _Quote, guest.attest)
         _add(router, f"{prefix}EmitEvent", _Event, guest.event)
         _add(router, f"{prefix}Sign", _Sign, guest.sign)
         _add(router, f"{prefix}Verify", _Verify, guest.verify)
@@ -229,11 +235,13 @@ class _Guest:
         return await self._certified(TlsKey(seed), wish)
 
     async def quote(self, asked: _Quote) -> _Quoted:
-        data = unhex(asked.report_data, what=_WHAT)
-        if len(data) > _REPORT_DATA:
-            raise EnclaveError("dstack-size", what="report_data", expected=_REPORT_DATA, actual=len(data))
-        data = data.ljust(_REPORT_DATA, b"\0")
+        data = _report_data(asked)
         return _quoted(*await self._enclave.raw_quote(data), report_data=data.hex())
+
+    async def attest(self, asked: _Quote) -> _Attested:
+        data = _report_data(asked)
+        evidence, events = await self._enclave.raw_quote(data)
+        return _Attested(attestation(self._enclave.platform, evidence, events, report_data=data).hex())
 
     async def tdx_quote(self, asked: _TdxQuote) -> _Quoted:
         if asked.prefix:
@@ -273,6 +281,13 @@ class _Guest:
             evidence, events = await self._enclave.dstack_key(key.spki)
             extensions = {_EXT_QUOTE: evidence, _EXT_LOG: _log(events)}
         return _TlsKeyOf(key.pem(), (dstack_keys.certificate(key, wish, extensions=extensions),))
+
+
+def _report_data(asked: _Quote) -> bytes:
+    data = unhex(asked.report_data, what=_WHAT)
+    if len(data) > _REPORT_DATA:
+        raise EnclaveError("dstack-size", what="report_data", expected=_REPORT_DATA, actual=len(data))
+    return data.ljust(_REPORT_DATA, b"\0")
 
 
 def _log(events: tuple[Event, ...]) -> bytes:
