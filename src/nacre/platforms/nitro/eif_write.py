@@ -12,11 +12,13 @@ Source: aws/aws-nitro-enclaves-image-format, ``src/utils/mod.rs``, ``src/utils/e
 
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import msgspec
 
 from nacre.errors import BuildError
 from nacre.platforms.measuring import Measurement, Together, one_by_one
+from nacre.platforms.nitro.crc import combined
 from nacre.platforms.nitro.eif import (
     ARCHITECTURES,
     CMDLINE,
@@ -35,7 +37,7 @@ from nacre.platforms.nitro.eif import (
     Buffer,
 )
 from nacre.platforms.nitro.eif_sign import Signer, sign
-from nacre.platforms.nitro.measure import Piece, hashes, measurement
+from nacre.platforms.nitro.measure import Hashing, Piece, hashes, measurement
 
 __all__ = ["Assembled", "Metadata", "Parts", "assemble"]
 
@@ -137,7 +139,7 @@ def assemble(parts: Parts, *, signer: Signer | None = None, together: Together =
     Args:
         parts: What it is made of. Buffers must not change until the chunks are written.
         signer: Who signs PCR0, if anybody does.
-        together: Does two jobs of hashing.
+        together: Does three jobs of hashing.
 
     Raises:
         BuildError: ``eif-part``: there is no kernel or no ramdisk, the command line has a zero in it,
@@ -148,19 +150,34 @@ def assemble(parts: Parts, *, signer: Signer | None = None, together: Together =
     _check(parts)
     sections = list(_sections(parts))
     pieces = list(_pieces(sections))
-    whole, app = together(hashes(pieces))
+    body = _body(sections)
+    jobs: list[Hashing] = [*hashes(pieces), partial(_checksum, body)]
+    whole, app, (crc,) = together(jobs)
     certificate = None if signer is None else signer.certificate
     measured = measurement(pieces, whole, app, certificate=certificate)
+    last: list[Buffer] = []
     if signer is not None:
         sections.append(_Written(SIGNATURE, sign(measured.registers["pcr0"], signer)))
+        last = _body(sections[-1:])
+    header = _header(parts, sections)
+    total = combined(zlib.crc32(header), int.from_bytes(crc, "big"), sum(map(len, body)))
+    for chunk in last:
+        total = zlib.crc32(chunk, total)
+    return Assembled((header, CRC.pack(total), *body, *last), measured)
+
+
+def _body(sections: Sequence[_Written]) -> list[Buffer]:
     chunks: list[Buffer] = []
     for section in sections:
         chunks += [SECTION.pack(section.kind, 0, len(section.data)), section.data]
-    header = _header(parts, sections)
-    crc = zlib.crc32(header)
+    return chunks
+
+
+def _checksum(chunks: Sequence[Buffer]) -> list[bytes]:
+    total = 0
     for chunk in chunks:
-        crc = zlib.crc32(chunk, crc)
-    return Assembled((header, CRC.pack(crc), *chunks), measured)
+        total = zlib.crc32(chunk, total)
+    return [CRC.pack(total)]
 
 
 def _check(parts: Parts) -> None:
