@@ -2,7 +2,7 @@
 """MRTD: what the TDX module measured while the host filled a TD's first memory.
 
 One SHA-384 runs over the host's calls: a block of 128 bytes for each page that is added, and for each 256
-bytes that are measured a block and the bytes themselves. Addresses are in it and so is the order of the calls,
+bytes that are measured a block and the bytes themselves. Addresses are in it and so is the order of calls,
 in which hosts differ; all else that a host does before the start is outside.
 
 Not proven here: that a host calls in the order that it is said to; no TD can be started without the hardware.
