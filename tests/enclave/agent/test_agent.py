@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole agents as processes, on an emulated security module, asked over real sockets."""
 
-import contextlib
-import http.client
 import os
 import re
 import secrets
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.enclave.agent.processes import Agent, ask
 
 from nacre import platforms
 from nacre.checks import Status
@@ -47,27 +44,8 @@ socketserver.ThreadingUnixStreamServer(os.environ["NACRE_LISTEN"], H).serve_fore
 """
 
 
-class _Unix(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("agent", timeout=10)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
-        self.sock.connect(self._path)
-
-
-def _ask(path: str, target: str, body: object = None) -> tuple[int, bytes]:
-    with contextlib.closing(_Unix(path)) as connection:
-        data = None if body is None else msgspec.json.encode(body)
-        connection.request("GET" if data is None else "POST", target, body=data)
-        response = connection.getresponse()
-        return response.status, response.read()
-
-
 def _evidence(config: Config, nonce: str) -> tuple[int, bytes]:
-    return _ask(config.public.partition(":")[2], f"{envelope.PATH}?nonce={nonce}")
+    return ask(config.public.partition(":")[2], f"{envelope.PATH}?nonce={nonce}")
 
 
 @pytest.fixture(scope="module")
@@ -97,36 +75,7 @@ def paths(folder: Path) -> DevicePaths:
     return DevicePaths(nsm=str(folder / "nsm"), **others)
 
 
-class _Agent:
-    """An agent's process, and what it said."""
-
-    def __init__(self, config: Config, folder: Path) -> None:
-        self.config = config
-        self._log = folder / f"log-{secrets.token_hex(4)}"
-        file = folder / "config.json"
-        file.write_bytes(config.encode())
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "nacre.enclave.agent", str(file)], stdout=log, stderr=log
-            )
-
-    def wait_until(self, said: str) -> None:
-        end = time.monotonic() + 10
-        while said not in self.log:
-            assert time.monotonic() < end, self.log
-            assert self.process.poll() is None, self.log
-            time.sleep(0.02)
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
-
-
-Start = Callable[[Config], _Agent]
+Start = Callable[[Config], Agent]
 
 
 @pytest.fixture
@@ -134,8 +83,8 @@ def start(folder: Path, module: MessageSocket) -> Iterator[Start]:
     del module
     agents = []
 
-    def run(config: Config) -> _Agent:
-        agents.append(_Agent(config, folder))
+    def run(config: Config) -> Agent:
+        agents.append(Agent(config, folder))
         agents[-1].wait_until("listening at")
         return agents[-1]
 
@@ -215,19 +164,19 @@ def test_answers_are_of_the_described_shapes_and_no_secret_is_logged(
     }
     answers = {}
     for path, (body, shape) in asked.items():
-        status, text = _ask(config.socket, path, body)
+        status, text = ask(config.socket, path, body)
         assert status == 200, text
         answers[path] = msgspec.json.decode(text, type=shape, strict=True)
     sealed = answers["/v1/seal"]
     assert isinstance(sealed, api.Sealed)
     body = {"sealed": sealed.sealed, "context": "c"}
-    _, text = _ask(config.socket, "/v1/unseal", body)
+    _, text = ask(config.socket, "/v1/unseal", body)
     plain = msgspec.json.decode(text, type=api.Unsealed).plaintext
     assert base64url.decode(plain, what="test") == b"the plain secret"
-    assert _ask(config.socket, "/v1/unseal", body | {"context": "d"})[0] == 400
-    assert _ask(config.socket, "/v1/nothing")[0] == 404
-    assert _ask(config.socket, "/v1/sign")[0] == 405
-    assert _ask(config.socket, "/v1/evidence/raw", {"report_data": base64url.encode(bytes(64))})[0] == 403
+    assert ask(config.socket, "/v1/unseal", body | {"context": "d"})[0] == 400
+    assert ask(config.socket, "/v1/nothing")[0] == 404
+    assert ask(config.socket, "/v1/sign")[0] == 405
+    assert ask(config.socket, "/v1/evidence/raw", {"report_data": base64url.encode(bytes(64))})[0] == 403
     derived = answers["/v1/keys/derive"]
     assert isinstance(derived, api.Derived)
     assert agent.end() == 0
@@ -268,14 +217,14 @@ def test_second_agent_and_bad_start_end_with_a_code(
 ) -> None:
     config = configure("/bin/sleep", "60", devices=paths)
     first = start(config)
-    second = _Agent(config, folder)
-    assert second.process.wait(10) == 78
+    second = Agent(config, folder)
+    assert second.process.wait(60) == 78
     assert "agent-listen" in second.log
     assert _evidence(config, "00" * 32)[0] == 200
     assert first.end() == 0
     nothing = DevicePaths(**dict.fromkeys(DevicePaths.__struct_fields__, _NOWHERE))
-    third = _Agent(configure("/bin/true", devices=nothing), folder)
-    assert third.process.wait(10) == 78
+    third = Agent(configure("/bin/true", devices=nothing), folder)
+    assert third.process.wait(60) == 78
     assert "device-none" in third.log
 
 
@@ -288,15 +237,15 @@ def test_killed_agent_leaves_nothing_in_the_way(
     first.process.wait()
     assert os.path.exists(config.socket)  # noqa: PTH110 (a socket's path)
     start(config)
-    assert _ask(config.socket, "/v1/info")[0] == 200
+    assert ask(config.socket, "/v1/info")[0] == 200
 
 
 def test_halting_app_ends_the_enclave_with_its_status(
     configure: Configure, paths: DevicePaths, folder: Path, module: MessageSocket
 ) -> None:
     del module
-    agent = _Agent(configure("/bin/sh", "-c", "exit 5", app={"restart": "halt"}, devices=paths), folder)
-    assert agent.process.wait(10) == 5
+    agent = Agent(configure("/bin/sh", "-c", "exit 5", app={"restart": "halt"}, devices=paths), folder)
+    assert agent.process.wait(60) == 5
 
 
 def test_full_disk_loses_the_log_and_stops_nothing(
@@ -318,16 +267,16 @@ def test_full_disk_loses_the_log_and_stops_nothing(
             [sys.executable, "-m", "nacre.enclave.agent", str(file)], stdout=full, stderr=full
         )
     try:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not Path(config.public.partition(":")[2]).is_socket():
             assert time.monotonic() < end
             time.sleep(0.02)
         assert _evidence(config, "00" * 32)[0] == 200
-        told = msgspec.json.decode(_ask(config.socket, "/v1/info")[1], type=enclave.Info)
+        told = msgspec.json.decode(ask(config.socket, "/v1/info")[1], type=enclave.Info)
         assert not told.log_mirrored
     finally:
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_no_process_of_the_same_user_reads_the_agents_memory() -> None:
