@@ -160,10 +160,10 @@ def _issued(draft: x509.CertificateBuilder, key: rsa.RSAPrivateKey) -> bytes:
     return draft.sign(key, hashes.SHA384(), rsa_padding=_PSS).public_bytes(Encoding.DER)
 
 
-# OpenSSL checks the primes of a key each time that it reads one, which takes longer than all the rest.
 @functools.lru_cache(maxsize=8)
 def _load(der: bytes) -> rsa.RSAPrivateKey:
-    key = load_der_private_key(der, None)
+    # OpenSSL takes half a second to see that primes are primes, and these are its own: ``create_root``.
+    key = load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise TypeError("a key of an SNP root was expected")
     return key
