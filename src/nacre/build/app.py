@@ -11,8 +11,9 @@ from typing import Literal
 import msgspec
 
 from nacre.appraisal.documents import Document, read_text
+from nacre.build.recipe import Build
 
-__all__ = ["App", "Resources"]
+__all__ = ["App", "Recipe", "Resources"]
 
 _WHAT = "application"
 _FILE = "nacre.toml"
@@ -73,13 +74,43 @@ class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Raises:
             ConfigurationError: Names the file and the key.
         """
+        return Recipe.load(path).app
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """``nacre.toml``, whole.
+
+    Attributes:
+        app: What runs.
+        build: What else an image is made of; no part of what the application is told about itself.
+        folder: Where ``nacre.toml`` is.
+    """
+
+    app: App
+    build: Build
+    folder: Path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Recipe":
+        """Read ``nacre.toml``, or the one in a folder.
+
+        Raises:
+            ConfigurationError: Names the file and the key.
+        """
         file = Path(path)
         file = file / _FILE if file.is_dir() else file
         document = Document.parse(read_text(file, what=_WHAT), what=_WHAT, file=str(file))
-        app = document.convert(cls)
+        table = document.table.pop("build", {})
+        if not isinstance(table, dict):
+            raise document.wrong("build", "has to be a table")
+        below = document.below("build", table)
+        build = below.convert(Build)
+        for key, problem in build.faults():
+            raise below.wrong(key, problem)
+        app = document.convert(App)
         for key, problem in _faults(app):
             raise document.wrong(key, problem)
-        return app
+        return cls(app=app, build=build, folder=file.parent)
 
 
 def _faults(app: App) -> list[tuple[str, str]]:

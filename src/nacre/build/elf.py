@@ -13,7 +13,7 @@ import msgspec
 
 from nacre.errors import BuildError
 
-__all__ = ["Needs", "closure", "needs"]
+__all__ = ["Needs", "closure", "needs", "read"]
 
 _MAGIC = b"\x7fELF\x02\x01\x01"  # 64 bits, little-endian
 _HEADER = Struct("<16xHHIQQQIHHHHHH")
@@ -51,11 +51,27 @@ def needs(path: Path) -> Needs | None:
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
                 return None
-        return _needs(path.read_bytes())
+        return read(path.read_bytes(), file=str(path))
     except OSError as error:
         raise BuildError("tree-unreadable", file=str(path), actual=error.strerror or "an error") from None
+
+
+def read(data: bytes, *, file: str) -> Needs | None:
+    """Read what a file's content asks for; None if it is no ELF file.
+
+    Args:
+        data: The content.
+        file: What errors call it.
+
+    Raises:
+        BuildError: ``elf-malformed``.
+    """
+    if not data.startswith(_MAGIC):
+        return None
+    try:
+        return _needs(data)
     except (struct.error, ValueError):
-        raise BuildError("elf-malformed", file=str(path)) from None
+        raise BuildError("elf-malformed", file=file) from None
 
 
 def closure(paths: Iterable[Path]) -> Mapping[str, Path]:
@@ -98,6 +114,8 @@ def _find(name: str, asked: Needs, path: Path) -> Path:
 
 def _needs(data: bytes) -> Needs:
     _, _, _, _, start, _, _, _, size, count, *_ = _HEADER.unpack_from(data)
+    if count == 0:  # an object file, as a kernel's module is
+        return Needs()
     if size != _SEGMENT.size:
         raise ValueError(size)
     segments = [_SEGMENT.unpack_from(data, start + index * size) for index in range(count)]

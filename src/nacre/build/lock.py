@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``nacre.lock``: every input of an image by its digest. It names no mirror, no index and no path.
+
+Whoever has the files, from wherever, builds the same bytes; whoever has others notices.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from nacre.appraisal.documents import read_bytes
+from nacre.build.debian.index import Snapshot
+from nacre.build.inputs import Input
+from nacre.build.recipe import Build
+from nacre.errors import BuildError, ConfigurationError, MalformedEvidence
+from nacre.trust import json
+
+__all__ = ["FILE", "Deb", "Kernel", "Lock", "Module", "Wheel", "recipe_digest"]
+
+FILE = "nacre.lock"
+
+_WHAT = "lock"
+_FORMAT: Final = "nacre-lock/v1"
+_MAX_SIZE = 1 << 24
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What every input has."""
+
+    name: str
+    version: str
+    sha256: str
+    size: int
+
+    @property
+    def input(self) -> Input:
+        """The file that is asked for."""
+        return Input(name=f"{self.name} {self.version}", sha256=self.sha256, size=self.size)
+
+
+class Deb(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A package of Debian's.
+
+    Attributes:
+        name: The package.
+        version: Of it.
+        sha256: Of the ``.deb``, hex.
+        size: Bytes.
+        source: The source package.
+        path: Where a mirror has it.
+        use: ``whole``: all its files but documentation; ``libraries``: shared libraries that others need;
+            ``python``, ``kernel``, ``firmware``: what the image needs of these.
+    """
+
+    source: str
+    path: str
+    use: Literal["firmware", "kernel", "libraries", "python", "whole"]
+
+
+class Wheel(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A package for Python.
+
+    Attributes:
+        name: The distribution.
+        version: Of it.
+        sha256: Of the wheel, hex.
+        size: Bytes.
+        file: The wheel's name.
+        use: Whether the agent needs it, or the application.
+    """
+
+    file: str
+    use: Literal["agent", "app"]
+
+
+class Module(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A package of npm's.
+
+    Attributes:
+        name: The package.
+        version: Of it.
+        sha256: Of the archive, hex.
+        size: Bytes.
+        place: Where it lies, ``node_modules/…``.
+        integrity: As ``package-lock.json`` has it.
+        path: Of the archive at a registry.
+    """
+
+    place: str
+    integrity: str
+    path: str
+
+
+class Kernel(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A kernel that no package brings.
+
+    Attributes:
+        name: ``nacre``, as ``nacre kernel`` built it, or the folder that ``nacre.toml`` names.
+        version: The kernel's.
+        sha256: Of the image, hex.
+        size: Bytes.
+        config: SHA-256 of its configuration, hex.
+        modules: SHA-256 of its modules' tree, hex; empty if it needs none.
+    """
+
+    config: str
+    modules: str = ""
+
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """All inputs.
+
+    Attributes:
+        format: ``nacre-lock/v1``.
+        recipe: SHA-256 of the table ``[build]`` and of the files it names, hex.
+        agent: SHA-256 of the agent's code, hex.
+        nacre: The version of Nacre that it is of.
+        python: The version of Python in the image, as ``3.11``.
+        snapshots: The states of Debian's suites that packages are of.
+        packages: Debian's, by name.
+        wheels: Python's, by use and name.
+        modules: npm's, by place.
+        kernel: A kernel that is not among the packages.
+        left_out: Packages that others depend on and that no file of the image is of.
+    """
+
+    format: Literal["nacre-lock/v1"] = _FORMAT
+    recipe: str
+    agent: str
+    nacre: str
+    python: str
+    snapshots: tuple[Snapshot, ...]
+    packages: tuple[Deb, ...]
+    wheels: tuple[Wheel, ...]
+    modules: tuple[Module, ...] = ()
+    kernel: Kernel | None = None
+    left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, folder: Path) -> "Lock":
+        """Read the lock in a folder.
+
+        Raises:
+            BuildError: ``lock-missing``.
+            ConfigurationError: ``config-unreadable``, ``config-too-large``, ``config-syntax``.
+        """
+        path = folder / FILE
+        if not path.exists():
+            raise BuildError("lock-missing", file=str(path))
+        data = read_bytes(path, what=_WHAT, limit=_MAX_SIZE)
+        try:
+            return json.decode(data, cls, what=_WHAT, limit=_MAX_SIZE)
+        except MalformedEvidence as error:
+            raise ConfigurationError("config-syntax", what=_WHAT, file=str(path), actual=str(error)) from None
+
+    def encode(self) -> bytes:
+        """Return what ``load`` reads: indented, so that a change of it can be read."""
+        # The format is stated although it is the default.
+        members = {"format": self.format, **msgspec.to_builtins(self)}
+        return msgspec.json.format(msgspec.json.encode(members), indent=2) + b"\n"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the lock as it is written, hex."""
+        return hashlib.sha256(self.encode()).hexdigest()
+
+
+def recipe_digest(build: Build, folder: Path) -> str:
+    """Return the digest of what a lock is made for.
+
+    Args:
+        build: The table ``[build]``.
+        folder: Where the files are that it names.
+
+    Raises:
+        ConfigurationError: One of them cannot be read.
+    """
+    whole = hashlib.sha256(msgspec.json.encode(build, order="sorted"))
+    for name in (build.requirements, build.package_lock):
+        data = read_bytes(folder / name, what="requirements", limit=_MAX_SIZE) if name else b""
+        whole.update(hashlib.sha256(data).digest())
+    return whole.hexdigest()

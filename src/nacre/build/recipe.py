@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table ``[build]`` of ``nacre.toml``: what an image is made of beside the application's own files.
+
+It is read strictly: a key that nobody knows is an error, also where nothing is built.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import msgspec
+
+__all__ = ["TARGETS", "Build", "Target"]
+
+Target = Literal["nitro", "qemu", "sgx", "snp", "tdx"]
+#: Everything that an image can be built for; ``qemu`` is a simulated machine.
+TARGETS: tuple[Target, ...] = ("nitro", "qemu", "sgx", "snp", "tdx")
+
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_SUITE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+#: What the agent answers for; files of an application never replace these.
+_OURS = ("app", "dev", "etc/nacre", "init", "proc", "run", "sys", "tmp", "usr/lib/nacre")
+
+
+class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an image is made of.
+
+    Attributes:
+        targets: What it is for.
+        suite: The Debian release that packages come from, by code name; its updates are taken as well.
+        runtime: What the application is written in. Python is in every image, for the agent.
+        packages: Debian packages whose files the application needs. What they depend on comes along only as
+            far as shared libraries need it: whoever needs more of it names it.
+        requirements: A file of pip's, below the folder of ``nacre.toml``; each line has its hashes.
+        package_lock: A ``package-lock.json`` of npm's; scripts of packages are never run.
+        files: Further files: path in the image to path below the folder of ``nacre.toml``.
+        kernel: ``debian``, the suite's kernel for clouds; ``nacre``, as ``nacre kernel`` builds it; or
+            the path of a kernel's package, unpacked, below the folder of ``nacre.toml``.
+        kernel_suite: The suite that the kernel or its source is of, if another.
+        firmware_suite: The suite that firmware is of, if another.
+        command_line: What is added to the kernel's command line.
+        shell: Whether the image has a shell and basic commands.
+        bytecode: Whether Python's modules are compiled, by the interpreter in the image, which has to run
+            where the image is built.
+    """
+
+    targets: tuple[Target, ...] = ("qemu",)
+    suite: str = "bookworm"
+    runtime: Literal["native", "node", "python"] = "python"
+    packages: tuple[str, ...] = ()
+    requirements: str = ""
+    package_lock: str = ""
+    files: dict[str, str] = {}
+    kernel: str = "debian"
+    kernel_suite: str = ""
+    firmware_suite: str = ""
+    command_line: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+    shell: bool = False
+    bytecode: bool = True
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """List the keys whose values cannot be, and why."""
+        if not self.targets or len(set(self.targets)) != len(self.targets):
+            yield "targets", "have to be different, and at least one"
+        for key, suite in (
+            ("suite", self.suite),
+            ("kernel_suite", self.kernel_suite or self.suite),
+            ("firmware_suite", self.firmware_suite or self.suite),
+        ):
+            if not _SUITE.fullmatch(suite):
+                yield key, f"{suite!r} is not a suite of Debian"
+        yield from (
+            ("packages", f"{name!r} is not a package's name")
+            for name in self.packages
+            if not _PACKAGE.fullmatch(name)
+        )
+        # A line break would be the end of the line for some boot loaders and a space for others.
+        if not self.command_line.isascii() or not self.command_line.isprintable():
+            yield "command_line", "has to be printable ASCII"
+        yield from self._misplaced()
+
+    def _misplaced(self) -> Iterator[tuple[str, str]]:
+        sources = [("files", source) for source in self.files.values()]
+        if self.kernel not in ("debian", "nacre"):
+            sources.append(("kernel", self.kernel))
+        sources += [
+            (key, path)
+            for key, path in (("requirements", self.requirements), ("package_lock", self.package_lock))
+            if path
+        ]
+        for key, path in sources:
+            if not _inside(path):
+                yield key, f"{path!r} is not below the folder of nacre.toml"
+        for path in self.files:
+            if not _inside(path) or any(path == one or path.startswith(f"{one}/") for one in _OURS):
+                yield "files", f"{path!r} is no place for a file of the application"
+
+
+def _inside(path: str) -> bool:
+    return (
+        path.isprintable()
+        and path == posixpath.normpath(path)
+        and not posixpath.isabs(path)
+        and path.split("/", maxsplit=1)[0] not in ("", ".", "..")
+    )

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two layers of an image: the platform, which is the same for every application, and the application.
+
+The platform is Python, the agent as ``/init`` and what both need. There is no shell, no package manager and
+no other program in an image unless the application asks for it.
+"""
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from nacre.build import agent
+from nacre.build.cpio import Member, file, folder, link
+from nacre.build.layout import APP, CONFIGURATION, MODULES, USER
+from nacre.build.libraries import bytes_of, leads_to, needed
+from nacre.errors import BuildError
+
+__all__ = [
+    "AGENT_PLACE",
+    "AGENT_WHEELS",
+    "Files",
+    "application",
+    "contributors",
+    "platform",
+    "python_packages",
+]
+
+#: What the agent imports of others.
+AGENT_WHEELS = frozenset({"cffi", "cryptography", "h11", "msgspec"})
+
+_INIT = b"""#!/usr/bin/python3 -ISB
+import sys
+
+sys.path.append("/usr/lib/python3/dist-packages")
+from nacre.enclave.boot.init import main
+
+main()
+"""
+_USERS = f"root:x:0:0:::\napp:x:{USER}:{USER}::{APP}:\n".encode()
+_GROUPS = f"root:x:0:\napp:x:{USER}:\n".encode()
+AGENT_PLACE = "usr/lib/python3/dist-packages"
+_CERTIFICATES = "usr/share/ca-certificates/mozilla/"
+_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+#: What no program reads, or only programs that no image has.
+_UNREAD = (
+    *("usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/lintian/", "usr/share/bug/"),
+    *("usr/share/locale/", "usr/share/doc-base/", "usr/share/menu/", "usr/share/applications/"),
+    *("usr/share/pixmaps/", "usr/share/icons/", "usr/share/bash-completion/", "usr/share/python3/"),
+    *("usr/share/binfmts/", "usr/share/debhelper/", "usr/share/perl5/debconf", "var/", "etc/cron", "boot/"),
+    *("usr/include/", "usr/lib/pkgconfig/", "etc/apt/", "etc/dpkg/", "etc/init.d/", "usr/lib/systemd/"),
+)
+#: Parts of the standard library that no enclave has a use for.
+_UNUSED = frozenset(
+    {
+        *("test", "tests", "idlelib", "tkinter", "turtledemo", "turtle.py", "ensurepip", "lib2to3"),
+        *("pydoc_data", "sitecustomize.py", "EXTERNALLY-MANAGED", "venv", "distutils", "__pycache__"),
+    }
+)
+_UNUSED_EXTENSIONS = (
+    *("_test", "_ctypes_test", "_xx", "xx", "_tkinter", "_curses", "_dbm", "_gdbm", "nis", "ossaudiodev"),
+    *("audioop", "readline"),
+)
+_UNUSED_PREFIXES = ("config-", "_sysconfigdata_")
+
+
+class Files(NamedTuple):
+    """Everything that packages bring.
+
+    Attributes:
+        whole: By package: what is taken as it is.
+        others: By path: the package and the file, taken if it is a library that something needs.
+    """
+
+    whole: Mapping[str, tuple[Member, ...]]
+    others: Mapping[str, tuple[str, Member]]
+
+
+def python_packages(version: str) -> tuple[str, ...]:
+    """Return the packages that Python is in."""
+    return (f"python{version}-minimal", f"libpython{version}-minimal", f"libpython{version}-stdlib")
+
+
+def platform(
+    files: Files, *, python: str, wheels: Iterable[Member], modules: Iterable[tuple[str, bytes]]
+) -> tuple[Member, ...]:
+    """List the platform's files.
+
+    Args:
+        files: Of the packages.
+        python: Python's version, ``3.11``.
+        wheels: What the agent imports of others, below any folder.
+        modules: Name and content of kernel modules, in the order in which they are loaded.
+
+    Raises:
+        BuildError: ``elf-…``; ``tree-unreadable``.
+    """
+    interpreter = [
+        member
+        for name in python_packages(python)
+        for member in files.whole[name]
+        if _used(member.entry.path, python)
+    ]
+    loaded = [
+        file(f"{MODULES[1:]}/{number:02}-{name}", content) for number, (name, content) in enumerate(modules)
+    ]
+    own = [
+        file("init", _INIT, program=True),
+        file("etc/passwd", _USERS),
+        file("etc/group", _GROUPS),
+        *(folder(name) for name in ("dev", "proc", "run", "sys", "tmp")),
+        *(link(name, f"usr/{name}") for name in ("bin", "lib", "lib64", "sbin")),
+        *(folder(f"usr/{name}") for name in ("bin", "lib", "lib64", "sbin")),
+        link("usr/bin/python3", f"python{python}"),
+        *agent.members(below=AGENT_PLACE),
+        *(one for one in wheels if _run_by_agent(one.entry.path)),
+        *loaded,
+    ]
+    return _with_libraries([*own, *interpreter], files, ())
+
+
+def application(
+    files: Files,
+    *,
+    python: str,
+    configuration: bytes,
+    tree: Iterable[Member],
+    wheels: Iterable[Member],
+    below: Iterable[Member],
+) -> tuple[Member, ...]:
+    """List the application's files: those of the layer that lies over the platform's.
+
+    Args:
+        files: Of the packages.
+        python: Python's version.
+        configuration: The agent's, as ``Config.encode`` writes it.
+        tree: The application's own files, where they lie in the image.
+        wheels: What it imports, where it lies in the image.
+        below: The platform's files.
+
+    Raises:
+        BuildError: ``elf-…``; ``image-twice``: two inputs have different files of one name.
+    """
+    present = {member.entry.path: member for member in below}
+    whole = [
+        member
+        for name, members in files.whole.items()
+        if name not in python_packages(python)
+        for member in members
+        if not member.entry.path.startswith(_UNREAD)
+    ]
+    certificates = sorted(
+        (one for one in whole if one.entry.path.startswith(_CERTIFICATES)), key=lambda one: one.entry.path
+    )
+    if certificates:  # as update-ca-certificates does, which is a script of the package
+        whole.append(file(_BUNDLE, b"".join(bytes_of(one) for one in certificates)))
+    wanted = [file(CONFIGURATION[1:], configuration), *tree, *wheels, *whole]
+    return tuple(_new(_with_libraries(wanted, files, present.values()), present))
+
+
+def contributors(members: Iterable[Member], files: Files) -> frozenset[str]:
+    """Return the packages that at least one file of an image is of."""
+    kept = {member.entry.path for member in members}
+    return frozenset(
+        {name for name, own in files.whole.items() if any(one.entry.path in kept for one in own)}
+        | {package for path, (package, _) in files.others.items() if path in kept}
+    )
+
+
+def _with_libraries(own: list[Member], files: Files, below: Iterable[Member]) -> tuple[Member, ...]:
+    """Add the libraries that files need, and drop links that lead nowhere."""
+    available = {path: member for path, (_, member) in files.others.items()}
+    for members in files.whole.values():
+        available.update({member.entry.path: member for member in members})
+    present = {member.entry.path: member for member in (*below, *own)}
+    libraries = [available[path] for path in needed(own, {**available, **present}) if path not in present]
+    whole = [*own, *libraries]
+    paths = {member.entry.path for member in (*below, *whole)}
+    paths |= {posixpath.dirname(path) for path in paths}
+    return tuple([one for one in whole if one.entry.kind != "link" or leads_to(one) in paths])
+
+
+def _new(members: Iterable[Member], present: Mapping[str, Member]) -> Iterator[Member]:
+    """Leave out what the layer below has, if it is the same."""
+    seen: dict[str, Member] = dict(present)
+    for member in members:
+        known = seen.get(member.entry.path)
+        if known is None:
+            seen[member.entry.path] = member
+            yield member
+        elif known.entry != member.entry:
+            raise BuildError("image-twice", file=member.entry.path)
+
+
+def _used(path: str, python: str) -> bool:
+    if path.startswith(_UNREAD) or path.startswith("etc/") or not path.startswith("usr/"):
+        return False
+    if path.startswith("usr/bin/"):
+        return path == f"usr/bin/python{python}"
+    parts = path.split("/")
+    extension = "/lib-dynload/" in path and parts[-1].startswith(_UNUSED_EXTENSIONS)
+    return (
+        not extension
+        and _UNUSED.isdisjoint(parts)
+        and not any(part.startswith(_UNUSED_PREFIXES) for part in parts)
+        and path.startswith(f"usr/lib/python{python}/")
+    )
+
+
+def _run_by_agent(path: str) -> bool:
+    """Tell what of the agent's wheels is ever run: of cffi only the part that is compiled."""
+    name = path.removeprefix(f"{AGENT_PLACE}/")
+    return not name.startswith(("cffi", "pycparser")) and ".libs/" not in name
