@@ -38,10 +38,12 @@ from nacre.platforms.tdx.kernel import handed_over
 from nacre.platforms.tdx.tdvf import Kind, sections
 from nacre.platforms.tpm.registers import measured
 
-__all__ = ["RTMRS", "SHELL", "Acpi", "Boot", "extended", "rtmr0", "rtmr1", "rtmr2"]
+__all__ = ["ACPI", "RTMRS", "SHELL", "Acpi", "Boot", "extended", "rtmr0", "rtmr1", "rtmr2"]
 
 #: The registers that can be extended.
 RTMRS = ("rtmr0", "rtmr1", "rtmr2", "rtmr3")
+#: What firmware measures of ACPI, in its order.
+ACPI = ("ACPI table loader", "ACPI root pointer", "ACPI tables")
 
 _GLOBAL = ovmf.guid("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 _SECURITY = ovmf.guid("d719b2cb-3d3a-4596-a3bc-dad00e67656f")
@@ -197,12 +199,7 @@ def _rtmr0(firmware: bytes, boot: Boot) -> Iterator[Part]:
             yield _part("rtmr0", label, "firmware", content, offset=section.offset, size=section.size)
     yield from _secure(boot.secure)
     yield _separator("rtmr0")
-    tables = (
-        ("ACPI table loader", boot.acpi.loader),
-        ("ACPI root pointer", boot.acpi.pointer),
-        ("ACPI tables", boot.acpi.tables),
-    )
-    for label, digest in tables:
+    for label, digest in zip(ACPI, (boot.acpi.loader, boot.acpi.pointer, boot.acpi.tables), strict=True):
         yield Part(register="rtmr0", label=label, input="ACPI", digest=digest)
     numbers = range(len(boot.options))
     order = b"".join(number.to_bytes(2, "little") for number in numbers)
