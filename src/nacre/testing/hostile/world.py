@@ -33,7 +33,7 @@ __all__ = ["World"]
 _CLIENT_HELLO = b"\x16"
 _IDLE = 60.0
 #: Seconds that an answer waits for a later question before it is given nevertheless.
-_LATER = 1.0
+_LATER = 0.5
 _LONGEST_LINE = 1 << 24
 _QUIET = Fault("quiet")
 
