@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.platforms.programs import program
 from tests.platforms.tdx.images import BOOT, HOB, image, section
+from tests.platforms.tdx.linux import linux
 
 from nacre.errors import ConfigurationError, MalformedEvidence
 from nacre.platforms.measuring import differences
@@ -30,18 +30,6 @@ _MEMORY = [
 ]
 _VARIABLES = section(1, address=0xFFFFD000, memory=0x1000, size=0x1000)
 _FIRMWARE = image((BOOT, *_MEMORY, _VARIABLES))
-
-
-def _linux(*, protocol: int = 0x20F, high: int = 1, more: int = 0x3F, highest: int = 0x7FFFFFFF) -> bytes:
-    """A small EFI program with the setup header of a kernel."""
-    made = bytearray(program({".text": b"kernel" * 400}))
-    made[0x1F1:0x300] = bytes(0x300 - 0x1F1)
-    made[0x202:0x206] = b"HdrS"
-    made[0x206:0x208] = protocol.to_bytes(2, "little")
-    made[0x211] = high
-    made[0x22C:0x230] = highest.to_bytes(4, "little")
-    made[0x236] = more
-    return bytes(made)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +55,7 @@ def test_a_real_machines_rtmr0(log: eventlog.EventLog) -> None:
 
 
 def test_a_real_machines_rtmr1(log: eventlog.EventLog) -> None:
-    made = rtmr1(_linux(), initrd=0, boot=Boot(memory=2 * _GIB, separator="rtmr0"))
+    made = rtmr1(linux(), initrd=0, boot=Boot(memory=2 * _GIB, separator="rtmr0"))
     assert [part.digest for part in made.parts[1:]] == _digests(log, 2)[1:]
 
 
@@ -181,7 +169,7 @@ def test_what_lies_below_4_gib() -> None:
 
 
 def test_rtmr1_of_new_hosts_is_of_the_kernel_alone() -> None:
-    kernel = _linux()
+    kernel = linux()
     one = rtmr1(kernel, initrd=1000, boot=Boot(memory=_GIB))
     other = rtmr1(kernel, initrd=2000, boot=Boot(memory=64 * _GIB))
     assert one == other
@@ -196,7 +184,7 @@ def test_rtmr1_of_new_hosts_is_of_the_kernel_alone() -> None:
 
 def test_rtmr1_of_old_hosts_depends_on_memory() -> None:
     """Only below 2.75 GiB; and 2 GiB are as good as much more, which users take for luck."""
-    kernel = _linux()
+    kernel = linux()
 
     def made(memory: int, initrd: int = 123456) -> bytes:
         boot = Boot(memory=memory, changes_kernel=True)
@@ -212,7 +200,7 @@ def test_rtmr1_of_old_hosts_depends_on_memory() -> None:
 
 
 def test_the_header_that_qemu_makes() -> None:
-    kernel = _linux(more=0, highest=0x37FFFFFF)
+    kernel = linux(more=0, highest=0x37FFFFFF)
     changed, address = handed_over(kernel, initrd=0x1001, memory=4 * _GIB)
     assert address == 0x37FFE000
     places = {place for place in range(len(kernel)) if kernel[place] != changed[place]}
@@ -222,9 +210,7 @@ def test_the_header_that_qemu_makes() -> None:
     assert changed[0x218:0x220] == address.to_bytes(4, "little") + (0x1001).to_bytes(4, "little")
 
 
-@pytest.mark.parametrize(
-    "kernel", [b"", bytes(0x238), _linux()[:0x237], _linux(protocol=0x20B), _linux(high=0)]
-)
+@pytest.mark.parametrize("kernel", [b"", bytes(0x238), linux()[:0x237], linux(protocol=0x20B), linux(high=0)])
 def test_what_is_no_kernel(kernel: bytes) -> None:
     with pytest.raises(MalformedEvidence) as raised:
         handed_over(kernel, initrd=0, memory=_GIB)
@@ -233,7 +219,7 @@ def test_what_is_no_kernel(kernel: bytes) -> None:
 
 def test_a_first_file_system_larger_than_memory() -> None:
     with pytest.raises(MalformedEvidence) as raised:
-        handed_over(_linux(), initrd=_GIB, memory=_GIB)
+        handed_over(linux(), initrd=_GIB, memory=_GIB)
     assert raised.value.code == "initrd-size"
 
 

@@ -35,6 +35,7 @@ from nacre.platforms.measuring import Measurement, Part
 from nacre.platforms.pe import authenticode
 from nacre.platforms.tdx.hob import hob
 from nacre.platforms.tdx.kernel import handed_over
+from nacre.platforms.tdx.mrtd import Order
 from nacre.platforms.tdx.tdvf import Kind, sections
 from nacre.platforms.tpm.registers import measured
 
@@ -93,6 +94,7 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         memory: Bytes of memory.
+        order: In which order the host fills it; of MRTD only.
         acpi: The ACPI tables; without them RTMR0 stays unknown.
         changes_kernel: Whether the host changes the kernel's header: QEMU before 10.2 does.
         separator: The register in which firmware marks that it is about to start something. Builds of EDK2
@@ -103,6 +105,7 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     memory: int
+    order: Order = "page"
     acpi: Acpi | None = None
     changes_kernel: bool = False
     separator: Literal["rtmr0", "rtmr1"] = "rtmr1"
