@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which TEE this is: what lies at the paths says so."""
+"""Which TEE this is: what lies at the paths says so. No other platform is loaded: an agent starts sooner."""
 
 from pathlib import Path
 
 from nacre.errors import EnclaveError
 from nacre.platforms import tsm
 from nacre.platforms.device import Device, DevicePaths
-from nacre.platforms.nitro.device import NitroDevice
-from nacre.platforms.sgx.device import SgxDevice
-from nacre.platforms.snp import device as snp
-from nacre.platforms.tdx import device as tdx
 
 __all__ = ["find"]
 
@@ -25,8 +21,12 @@ def find(paths: DevicePaths) -> Device:
     """
     found: dict[str, Device] = {}
     if Path(paths.nsm).exists():
+        from nacre.platforms.nitro.device import NitroDevice  # noqa: PLC0415 (as said above)
+
         found[paths.nsm] = NitroDevice(paths.nsm)
     if Path(paths.attestation, "quote").exists():
+        from nacre.platforms.sgx.device import SgxDevice  # noqa: PLC0415
+
         found[paths.attestation] = SgxDevice(paths.attestation)
     guest = _guest(paths)
     if guest is not None:
@@ -41,10 +41,14 @@ def find(paths: DevicePaths) -> Device:
 
 def _guest(paths: DevicePaths) -> Device | None:
     maker = tsm.provider(paths.tsm)
-    if maker == snp.PROVIDER or (maker is None and Path(paths.sev_guest).exists()):
-        return snp.SnpDevice(reports=paths.tsm if maker else None, node=paths.sev_guest)
-    if maker == tdx.PROVIDER or (maker is None and Path(paths.tdx_guest).exists()):
-        return tdx.TdxDevice(
+    if maker == tsm.SNP or (maker is None and Path(paths.sev_guest).exists()):
+        from nacre.platforms.snp.device import SnpDevice  # noqa: PLC0415
+
+        return SnpDevice(reports=paths.tsm if maker else None, node=paths.sev_guest)
+    if maker == tsm.TDX or (maker is None and Path(paths.tdx_guest).exists()):
+        from nacre.platforms.tdx.device import TdxDevice  # noqa: PLC0415
+
+        return TdxDevice(
             reports=paths.tsm,
             measurements=paths.tsm_measurements,
             node=paths.tdx_guest,

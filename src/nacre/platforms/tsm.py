@@ -21,8 +21,11 @@ import msgspec
 
 from nacre.errors import EnclaveError
 
-__all__ = ["Report", "asked", "provider", "read", "report", "unreachable", "write"]
+__all__ = ["SNP", "TDX", "Report", "asked", "provider", "read", "report", "unreachable", "write"]
 
+#: What the kernel calls the maker of reports in a guest of TDX, and of SEV-SNP.
+TDX: Final = "tdx_guest"
+SNP: Final = "sev_guest"
 #: Tries until a report comes that nobody disturbed.
 ATTEMPTS: Final = 5
 #: Bytes of what a report commits to.
@@ -42,7 +45,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def provider(directory: str) -> str | None:
-    """Return who makes reports here (``tdx_guest``, ``sev_guest``), or None where nobody does."""
+    """Return who makes reports here (``TDX``, ``SNP``), or None where nobody does."""
     try:
         with _Entry(directory) as entry:
             return entry.word("provider")

@@ -3,6 +3,7 @@
 
 import ctypes
 import errno
+import functools
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -12,14 +13,11 @@ from typing import Self
 from nacre.enclave.emulate.chip import Chip
 from nacre.enclave.emulate.fuse import Mount
 from nacre.enclave.emulate.gramine import Attestation
-from nacre.enclave.emulate.nsm import answer
 from nacre.enclave.emulate.sockets import MessageSocket
 from nacre.enclave.emulate.tsm import Measurements, Reports
 from nacre.errors import EnclaveError
 from nacre.platforms.device import DevicePaths
-from nacre.platforms.nitro.device import MAX_REQUEST
 from nacre.platforms.simulation import Machine
-from nacre.platforms.snp.simulate import SnpMachine
 
 __all__ = ["Emulator"]
 
@@ -93,21 +91,21 @@ class Emulator:
     def _serve(self, stack: ExitStack) -> None:
         match self.chip.platform:
             case "nitro":
-                stack.enter_context(
-                    MessageSocket(Path(self.paths.nsm), self._nsm, limit=2 * MAX_REQUEST),
-                )
+                from nacre.enclave.emulate import nsm  # noqa: PLC0415 (others do without Nitro's code)
+
+                module = functools.partial(nsm.answer, self.chip)
+                stack.enter_context(MessageSocket(Path(self.paths.nsm), module, limit=nsm.MAX_MESSAGE))
             case "sgx":
                 stack.enter_context(self._mount(self.paths.attestation, Attestation(self.chip)))
             case "tdx":
                 stack.enter_context(self._mount(self.paths.tsm, Reports(self.chip)))
                 stack.enter_context(self._mount(self.paths.tsm_measurements, Measurements(self.chip)))
             case _:
+                from nacre.platforms.snp.simulate import SnpMachine  # noqa: PLC0415 (likewise)
+
                 machine = self._machine
                 table = machine.certificate_table() if isinstance(machine, SnpMachine) else b""
                 stack.enter_context(self._mount(self.paths.tsm, Reports(self.chip, auxblob=table)))
-
-    def _nsm(self, request: bytes) -> bytes:
-        return answer(self.chip, request)
 
     def _mount(self, path: str, tree: Attestation | Measurements | Reports) -> Mount:
         directory = Path(path)

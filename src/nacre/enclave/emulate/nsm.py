@@ -13,7 +13,10 @@ from nacre.errors import MalformedEvidence
 from nacre.platforms.nitro.device import MAX_ANSWER, MAX_REQUEST
 from nacre.trust import cbor
 
-__all__ = ["answer"]
+__all__ = ["MAX_MESSAGE", "answer"]
+
+#: Bytes that a caller may send; what is more than a request may have is refused in words.
+MAX_MESSAGE = 2 * MAX_REQUEST
 
 _PCRS = 32
 _RANDOM = 256

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from nacre.enclave.emulate.chip import Chip
 from nacre.enclave.emulate.fuse import Names
+from nacre.platforms import tsm
 
 __all__ = ["Measurements", "Reports"]
 
@@ -22,7 +23,7 @@ _FILES = {
     "provider": _READABLE,
     "generation": _READABLE,
 }
-_PROVIDERS = {"tdx": "tdx_guest", "snp": "sev_guest"}
+_PROVIDERS = {"tdx": tsm.TDX, "snp": tsm.SNP}
 _DATA_SIZE = 64
 _DIGEST = 48
 #: Reports that may be there at a time.

@@ -25,10 +25,8 @@ from nacre.errors import EnclaveError, MalformedEvidence
 from nacre.platforms import tsm
 from nacre.platforms.snp.ghcb import parse_table
 
-__all__ = ["PROVIDER", "SnpDevice"]
+__all__ = ["SnpDevice"]
 
-#: What the kernel calls the maker of the reports.
-PROVIDER: Final = "sev_guest"
 #: ``_IOWR('S', n, struct snp_guest_request_ioctl)``.
 _GET_REPORT: Final = 0xC0205300
 _GET_DERIVED_KEY: Final = 0xC0205301
@@ -77,7 +75,7 @@ class SnpDevice:
         if nonce is not None or public_key is not None:
             raise EnclaveError("device-no-field", what=self.platform)
         if self._reports is not None:
-            found = tsm.report(self._reports, data, by=PROVIDER).outblob
+            found = tsm.report(self._reports, data, by=tsm.SNP).outblob
         else:
             _insist_on_size(data)
             found = self._report(_GET_REPORT, _REPORT_REQUEST.pack(data, 0))
@@ -127,7 +125,7 @@ class SnpDevice:
 
     def _with_table(self) -> tsm.Report:
         if self._reports is not None:
-            return tsm.report(self._reports, bytes(tsm.DATA_SIZE), by=PROVIDER)
+            return tsm.report(self._reports, bytes(tsm.DATA_SIZE), by=tsm.SNP)
         room = ctypes.create_string_buffer(_CERTIFICATES)
         request = _EXT_REQUEST.pack(bytes(tsm.DATA_SIZE), 0, ctypes.addressof(room), _CERTIFICATES)
         return tsm.Report(self._report(_GET_EXT_REPORT, request), room.raw)

@@ -18,10 +18,8 @@ from typing import ClassVar, Final
 from nacre.errors import EnclaveError
 from nacre.platforms import tsm
 
-__all__ = ["PROVIDER", "TdxDevice"]
+__all__ = ["TdxDevice"]
 
-#: What the kernel calls the maker of the reports.
-PROVIDER: Final = "tdx_guest"
 #: ``_IOWR('T', 1, struct tdx_report_req)``: 64 bytes in, 1,024 bytes out.
 _GET_REPORT0: Final = 0xC4405401
 _REQUEST_SIZE: Final = 64 + 1024
@@ -73,7 +71,7 @@ class TdxDevice:
             raise EnclaveError("device-no-field", what=self.platform)
         if not self._quotes:
             raise EnclaveError("device-no-quote", what=self._node, expected=self._reports)
-        quote = tsm.report(self._reports, data, by=PROVIDER).outblob
+        quote = tsm.report(self._reports, data, by=tsm.TDX).outblob
         at = _REPORT_DATA.get(int.from_bytes(quote[:2], "little"), 0)
         if not at or quote[at : at + len(data)] != data:
             raise EnclaveError("device-answer", what="quote", actual="it commits to other bytes")
