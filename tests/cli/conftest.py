@@ -32,7 +32,11 @@ def nacre(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     }
 
     def run(
-        *words: str | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None, cwd: Path | None = None
+        *words: str | Path,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if name.startswith(_KEPT)}
         done = subprocess.run(
@@ -42,7 +46,7 @@ def nacre(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             check=False,
             env=kept | ours | dict(env or {}),
             cwd=cwd,
-            timeout=60,
+            timeout=timeout,
         )
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()

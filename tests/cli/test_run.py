@@ -132,3 +132,20 @@ def test_unknown_instance_is_said(nacre: Run, ours: Mapping[str, str]) -> None:
         done = nacre(*words, env=ours)
         assert done.returncode == Exit.INTERNAL
         assert "nacre ps" in done.stderr
+
+
+def test_fault_is_seen_by_whoever_verifies(nacre: Run, ours: Mapping[str, str], worm: Path) -> None:
+    listed = json.loads(nacre("run", worm, "--tee", "nitro", "--fault", "help", "--json", env=ours).stdout)
+    assert "debug" in [knob["name"] for knob in listed]
+    assert "debug: " in nacre("run", worm, "--tee", "nitro", "--fault", "help", env=ours).stdout
+    wrong = nacre("run", worm, "--tee", "nitro", "--fault", "smt", env=ours)
+    assert wrong.returncode == Exit.INTERNAL
+    assert "--fault help" in wrong.stderr
+    assert Instances.of_user(ours).every() == ()
+
+    done = nacre("run", worm, "--tee", "nitro", "--fault", "debug", "-d", "--json", env=ours)
+    started = json.loads(done.stdout)
+    verified = nacre("verify", started["url"], "--policy", started["policy"], "--json", env=ours)
+    assert verified.returncode == Exit.REJECTED
+    checks = json.loads(verified.stdout)["checks"]
+    assert "debug" in [check["id"] for check in checks if check["status"] == "fail"]

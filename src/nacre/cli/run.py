@@ -11,14 +11,16 @@ import click
 import msgspec
 
 from nacre.cli import terminal
-from nacre.enclave.instances import Instance, Instances
+from nacre.enclave.instances import Instance, Instances, Options
+from nacre.enclave.launch.faults import knobs
+from nacre.enclave.launch.launcher import NAMES, find
 from nacre.enclave.launch.prepare import create
 from nacre.enclave.launch.supervise import supervise, tail
 from nacre.errors import EnclaveError, NacreError
 
 __all__ = ["Started", "command"]
 
-_POLL, _PATIENCE = 0.05, 60.0
+_POLL, _MORE = 0.05, 60.0
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -32,6 +34,7 @@ class Started(msgspec.Struct, frozen=True):
         launcher: What started it.
         mode: ``simulated``: no hardware stands behind it.
         url: Where it answers.
+        limits: What the launcher does not protect from, or prove.
         release: The fingerprint of its release, hex.
         policy: The file with a policy that accepts it.
     """
@@ -43,14 +46,33 @@ class Started(msgspec.Struct, frozen=True):
     launcher: str
     mode: str
     url: str
+    limits: str
     release: str
     policy: str
 
 
 @click.command("run")
 @click.argument("app", metavar="APP", type=click.Path(file_okay=False))
+@click.option("--tee", type=click.Choice(("nitro", "sgx", "snp", "tdx")), required=True, help="The TEE.")
 @click.option(
-    "--tee", type=click.Choice(("nitro", "sgx", "snp", "tdx")), required=True, help="The TEE to simulate."
+    "--launcher",
+    type=click.Choice(NAMES),
+    default=NAMES[0],
+    show_default=True,
+    help="What runs it: a sandboxed process, or a machine in software emulation.",
+)
+@click.option(
+    "--kernel",
+    metavar="FILE|FOLDER",
+    default="",
+    help="For vm: a kernel, or the folder that its package was unpacked to; else $NACRE_KERNEL, else /boot.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Something wrong with the simulated hardware; repeatable. help lists what there is.",
 )
 @click.option(
     "--port",
@@ -60,19 +82,49 @@ class Started(msgspec.Struct, frozen=True):
 )
 @click.option("--detach", "-d", is_flag=True, help="Return as soon as it answers; nacre stop ends it.")
 @click.option("--json", "as_json", is_flag=True, help="Say where it answers as JSON.")
-def command(app: str, *, tee: str, port: int, detach: bool, as_json: bool) -> int:
+def command(
+    app: str,
+    *,
+    tee: str,
+    launcher: str,
+    kernel: str,
+    faults: tuple[str, ...],
+    port: int,
+    detach: bool,
+    as_json: bool,
+) -> int:
     """Run the application in the folder APP in a simulated enclave until Ctrl-C.
 
-    The agent and the application are processes of this machine in a sandbox: no network but the hosts that
-    nacre.toml declares, no files but the application's own. The evidence is correctly signed by a development
-    root, and nothing keeps whoever runs this out of its memory.
+    Whatever runs it, the application has no network but the hosts that nacre.toml declares, and no files but
+    its own. The evidence is correctly signed by a development root, and nothing keeps whoever runs this out
+    of its memory.
+
+    The launcher process: agent and application are processes of this machine in a sandbox. Registers are
+    stand-ins, computed from the application's files.
+
+    The launcher vm: QEMU emulates a machine that boots a kernel and the agent. Registers are measured from
+    what boots; nitro only.
     """
+    if "help" in faults:
+        _list(tee, as_json=as_json)
+        return 0
     instances = Instances.of_user()
-    instance = create(instances, Path(app), platform=tee)
+    options = Options(kernel=str(Path(kernel).absolute()) if kernel else "", faults=faults)
+    instance = create(instances, Path(app), platform=tee, how=launcher, options=options)
     if not detach:
         return asyncio.run(_attached(instances, instance, port, as_json=as_json))
     _say(instances, _detached(instances, instance, port), as_json=as_json, detached=True)
     return 0
+
+
+def _list(platform: str, *, as_json: bool) -> None:
+    """List what can be wrong with a platform's simulated hardware."""
+    listed = knobs(platform)
+    if as_json:
+        terminal.json(msgspec.json.encode(listed))
+        return
+    for knob in listed:
+        terminal.out([f"{knob.name}: {knob.text}", f"    {knob.values}"])
 
 
 async def _attached(instances: Instances, instance: Instance, port: int, *, as_json: bool) -> int:
@@ -114,7 +166,8 @@ def _detached(instances: Instances, instance: Instance, port: int) -> Instance:
             stderr=said,
             start_new_session=True,
         )
-    deadline = time.monotonic() + _PATIENCE
+    # The supervisor itself gives up in time; this is for one that hangs.
+    deadline = time.monotonic() + find(instance.launcher).PATIENCE + _MORE
     while process.poll() is None and time.monotonic() < deadline:
         instance = instances.read(instance.id)
         if instance.port:
@@ -136,6 +189,7 @@ def _say(instances: Instances, instance: Instance, *, as_json: bool, detached: b
         launcher=instance.launcher,
         mode="simulated",
         url=instance.url,
+        limits=find(instance.launcher).LIMITS,
         release=instance.release,
         policy=str(folder / "policy.toml"),
     )
@@ -143,10 +197,11 @@ def _say(instances: Instances, instance: Instance, *, as_json: bool, detached: b
         terminal.json(msgspec.json.encode(started))
         return
     style = terminal.style(sys.stdout)
-    title = f"{started.app} {started.version} on {started.platform}"
+    title = f"{started.app} {started.version} on {started.platform} ({started.launcher})"
     terminal.out(
         [
             f"{style.paint('SIMULATED', 'bold', 'yellow')}  {terminal.clean(title)}",
+            f"  not proven   {started.limits}",
             f"  answers at   {started.url}",
             f"  verify with  nacre verify {started.url} --policy {terminal.clean(started.policy)}",
             f"  end with     {f'nacre stop {started.id}' if detached else 'Ctrl-C'}",

@@ -16,8 +16,9 @@ from nacre.errors import EnclaveError
 
 __all__ = ["NAMES", "Inside", "Launcher", "find"]
 
-#: Each is a module of this package.
-NAMES: Final = ("process",)
+#: Name to module of this package.
+_MODULES: Final = {"process": "process", "vm": "machine"}
+NAMES: Final = tuple(_MODULES)
 
 
 class Inside(Protocol):
@@ -35,9 +36,11 @@ class Launcher(Protocol):
     """One way to start an enclave; a module.
 
     Attributes:
+        LIMITS: What it does not protect from, or prove, in words.
         PATIENCE: Seconds within which the agent has to answer.
     """
 
+    LIMITS: str
     PATIENCE: float
 
     @staticmethod
@@ -84,4 +87,4 @@ def find(name: str) -> Launcher:
     """
     if name not in NAMES:
         raise EnclaveError("launcher-unknown", what=name, expected=", ".join(NAMES))
-    return cast("Launcher", importlib.import_module(f"nacre.enclave.launch.{name}"))
+    return cast("Launcher", importlib.import_module(f"nacre.enclave.launch.{_MODULES[name]}"))

@@ -71,12 +71,18 @@ def registers(platform: str, app: App, tree: Tree, *, version: str | None = None
     }
 
 
-def release_text(app: App, measured: Mapping[str, Mapping[str, bytes]]) -> str:
-    """Write the release of simulated processes, as TOML.
+def release_text(
+    app: App,
+    measured: Mapping[str, Mapping[str, bytes]],
+    *,
+    about: str = "Registers of simulated processes: no hardware ever shows these.",
+) -> str:
+    """Write the release of what runs without hardware, as TOML.
 
     Args:
         app: The application.
         measured: Platform to what ``registers`` returned for it.
+        about: The file's first line.
     """
     name = f"{app.name}/{app.version}"
     head = {
@@ -84,7 +90,7 @@ def release_text(app: App, measured: Mapping[str, Mapping[str, bytes]]) -> str:
         "version": app.version[:_LONGEST_VERSION],
         "profile": "isolated" if app.profile == "isolated" else "",
     }
-    lines = ["# Registers of simulated processes: no hardware ever shows these."]
+    lines = [f"# {about}"]
     lines += [f"{key} = {_quoted(value)}" for key, value in head.items() if value]
     if app.raw_report_data:
         lines.append("raw_report_data = true")

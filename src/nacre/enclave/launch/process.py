@@ -23,12 +23,14 @@ from nacre.build.app import App
 from nacre.build.tree import Tree
 from nacre.enclave.instances import Instance
 from nacre.enclave.launch import bubblewrap, namespaces
+from nacre.enclave.launch.faults import read
 from nacre.enclave.launch.prepare import Places, software, told
 from nacre.enclave.launch.simulated import emulator, insist_unchanged, registers, release, uplink
 from nacre.enclave.launch.spawned import Spawned, spawned
 
-__all__ = ["PATIENCE", "insist", "release", "start"]
+__all__ = ["LIMITS", "PATIENCE", "insist", "release", "start"]
 
+LIMITS = "nothing keeps whoever runs it out of its memory; its registers stand for files, not for what booted"
 PATIENCE = 20.0
 
 
@@ -38,12 +40,13 @@ class _Information(msgspec.Struct):
     pid: int = msgspec.field(name="child-pid")
 
 
-def insist(_: Instance) -> None:
+def insist(instance: Instance) -> None:
     """Look for what the sandbox is made with.
 
     Raises:
-        EnclaveError: ``sandbox-missing``.
+        EnclaveError: ``sandbox-missing``, ``fault-…``.
     """
+    read(instance.platform, instance.options.faults)
     if _sandbox() is namespaces:
         namespaces.insist()
 

@@ -16,6 +16,7 @@ from nacre.enclave.agent.listen import Listener
 from nacre.enclave.emulate.emulator import Emulator
 from nacre.enclave.instances import Instance
 from nacre.enclave.launch import measure
+from nacre.enclave.launch.faults import machine
 from nacre.enclave.launch.prepare import Places, write_trust
 from nacre.enclave.roots import development_root
 from nacre.enclave.uplink import Uplink
@@ -58,11 +59,10 @@ def emulator(instance: Instance, values: Mapping[str, bytes], folder: Path) -> E
         folder: The instance's own.
     """
     now = int(time.time())
-    simulated = simulator(instance.platform)
-    root = development_root(simulated.FAMILY, at=now)
+    root = development_root(simulator(instance.platform).FAMILY, at=now)
     write_trust(folder, instance.platform, root)
     return Emulator(
-        simulated.machine(root, at=now),
+        machine(instance.platform, root, at=now, faults=instance.options.faults),
         registers=values,
         directory=Places(Path(instance.runtime)).device,
         clock=lambda: int(time.time()),

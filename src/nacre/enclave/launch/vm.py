@@ -25,16 +25,17 @@ from nacre.build.kernel import Kernel
 from nacre.build.layout import APP, BEFORE, MODULES, USER
 from nacre.build.tree import Tree
 from nacre.enclave.agent.config import Config
+from nacre.enclave.launch.leash import leashed
 from nacre.enclave.launch.vm_measured import Measured
 from nacre.enclave.vsock.backend import Vsock
 from nacre.errors import EnclaveError
 
-__all__ = ["COMMAND_LINE", "Vm", "configuration", "write_image"]
+__all__ = ["COMMAND_LINE", "Vm", "configuration", "qemu", "write_image"]
 
 _QEMU = "qemu-system-x86_64"
 _CID = 16
-#: The guest's port of the public listener, and the host's of the security module.
-_PUBLIC, _NSM = 8080, 9001
+#: The guest's port of the public listener, and the host's of the security module and of the way out.
+_PUBLIC, _NSM, _UPLINK = 8080, 9001, 9002
 _MODULES = ("virtio_pci", "vmw_vsock_virtio_transport")
 _SIMULATED_MODULES = ("cuse",)
 _START_NSM = f"""#!/usr/bin/python3 -IB
@@ -59,6 +60,8 @@ def configuration(app: App, *, release: bytes) -> Config:
         app_directory=APP,
         public=f"vsock:{_PUBLIC}",
         socket="/run/nacre/agent.sock",
+        egress_socket="/run/nacre/egress.sock" if app.egress else None,
+        uplink=f"vsock:{socket.VMADDR_CID_HOST}:{_UPLINK}" if app.egress else None,
         release=release.hex(),
         mode="simulated",
         app_user=USER,
@@ -96,7 +99,7 @@ class Vm:
 
     Attributes:
         public: The Unix socket here through which its public listener is reached.
-        log: What it wrote to its console.
+        log: What it and QEMU wrote, at the end of the file.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Vm:
         nsm: Path,
         directory: Path,
         measured: Measured | None = None,
+        uplink: Path | None = None,
     ) -> None:
         """Say what to boot.
 
@@ -118,6 +122,8 @@ class Vm:
             nsm: The Unix socket of the security module's emulator.
             directory: Of this machine alone; sockets and the log are made in it.
             measured: Boots from its disk through firmware, which measures into its TPM, instead of ``image``.
+            uplink: The Unix socket of an ``Uplink``, which dials for the application; without one nothing
+                does, whatever the application may reach.
 
         Raises:
             EnclaveError: ``vm-missing``: QEMU is not installed.
@@ -125,7 +131,8 @@ class Vm:
         self.public = directory / "public.sock"
         self.log = directory / "console.log"
         self._socket = directory / "vsock.sock"
-        self._vsock = Vsock(self._socket, cid=_CID, ports={_PUBLIC: self.public}, services={_NSM: nsm})
+        services = {_NSM: nsm} if uplink is None else {_NSM: nsm, _UPLINK: uplink}
+        self._vsock = Vsock(self._socket, cid=_CID, ports={_PUBLIC: self.public}, services=services)
         self._command = command(
             image, kernel=kernel, app=app, socket=self._socket, log=self.log, measured=measured
         )
@@ -135,9 +142,10 @@ class Vm:
         """Start it; it boots meanwhile."""
         self._vsock.__enter__()
         try:
-            self._process = subprocess.Popen(  # noqa: S603 (our own command line)
-                self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-            )
+            with self.log.open("ab") as said:
+                self._process = subprocess.Popen(  # noqa: S603 (our own command line)
+                    leashed(self._command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+                )
         except OSError as error:
             self._vsock.__exit__(None, None, None)
             raise EnclaveError("vm-failed", actual=error.strerror or "an error") from None
@@ -155,8 +163,6 @@ class Vm:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            if process.stderr is not None:
-                process.stderr.close()
         self._vsock.__exit__(None, None, None)
 
     def wait(self, *, seconds: float) -> None:
@@ -165,21 +171,23 @@ class Vm:
         Raises:
             EnclaveError: ``vm-failed``: the machine ended; ``vm-silent``: it does not answer in time.
         """
-        process = self._process
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._answers():
                 return
-            if process is None or process.poll() is not None:
-                said = process.stderr.read() if process is not None and process.stderr is not None else b""
-                raise EnclaveError("vm-failed", actual=said.decode(errors="replace").strip() or self.tail())
+            if self.ended() is not None:
+                raise EnclaveError("vm-failed", actual=self.tail())
             if self._vsock.fault is not None:
                 raise EnclaveError("vm-failed", actual=self._vsock.fault)
             time.sleep(_POLL)
         raise EnclaveError("vm-silent", expected=int(seconds), actual=self.tail())
 
+    def ended(self) -> int | None:
+        """Return QEMU's exit status if it has ended: 0 where the machine switched itself off."""
+        return None if self._process is None else self._process.poll()
+
     def tail(self) -> str:
-        """Return the end of the console's log."""
+        """Return the end of the log."""
         with contextlib.suppress(OSError):
             return self.log.read_text(errors="replace")[-_TAIL:].strip()
         return ""
@@ -201,13 +209,10 @@ def command(
     Raises:
         EnclaveError: ``vm-missing``.
     """
-    qemu = shutil.which(_QEMU)
-    if qemu is None:
-        raise EnclaveError("vm-missing", what=_QEMU)
     memory = max(app.resources.memory, _LEAST_MEMORY, measured.memory if measured is not None else 0)
     started = ("-kernel", os.fspath(kernel.image), "-initrd", os.fspath(image), "-append", COMMAND_LINE)
     return [
-        qemu,
+        qemu(),
         *("-machine", "q35,accel=tcg,memory-backend=ram"),
         # cmpxchg16b is emulated wrongly by QEMU 7.2; without rdrand there is no randomness early enough.
         *("-cpu", "qemu64,+rdrand,-cx16"),
@@ -216,11 +221,23 @@ def command(
         *("-object", f"memory-backend-memfd,id=ram,size={memory}M,share=on"),
         *("-display", "none", "-nodefaults", "-no-reboot"),
         # Not ``-serial file:``, which takes a doubled comma for two.
-        *("-chardev", f"file,id=console,path={_escaped(log)}", "-serial", "chardev:console"),
+        *("-chardev", f"file,id=console,path={_escaped(log)},append=on", "-serial", "chardev:console"),
         *(started if measured is None else measured.options()),
         *("-chardev", f"socket,id=vsock,path={_escaped(socket)}"),
         *("-device", "vhost-user-vsock-pci,chardev=vsock"),
     ]
+
+
+def qemu() -> str:
+    """Return the path of QEMU.
+
+    Raises:
+        EnclaveError: ``vm-missing``.
+    """
+    found = shutil.which(_QEMU)
+    if found is None:
+        raise EnclaveError("vm-missing", what=_QEMU)
+    return found
 
 
 def _escaped(path: Path) -> str:
