@@ -23,6 +23,7 @@ from nacre.enclave.agent.config import Config, Limits
 from nacre.enclave.emulate.chip import Chip
 from nacre.enclave.emulate.nsm import answer
 from nacre.enclave.emulate.sockets import MessageSocket
+from nacre.enclave.instances import Process
 from nacre.platforms.base import Endorsements
 from nacre.platforms.device import DevicePaths
 from nacre.platforms.nitro import simulate
@@ -73,6 +74,13 @@ def module(chip: Chip, folder: Path) -> Iterator[MessageSocket]:
 def paths(folder: Path) -> DevicePaths:
     others = {name: _NOWHERE for name in DevicePaths.__struct_fields__ if name != "nsm"}
     return DevicePaths(nsm=str(folder / "nsm"), **others)
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 Start = Callable[[Config], Agent]
@@ -238,6 +246,21 @@ def test_killed_agent_leaves_nothing_in_the_way(
     assert os.path.exists(config.socket)  # noqa: PTH110 (a socket's path)
     start(config)
     assert ask(config.socket, "/v1/info")[0] == 200
+
+
+def test_no_app_outlives_an_agent_that_is_killed(
+    configure: Configure, start: Start, paths: DevicePaths, folder: Path
+) -> None:
+    listed = folder / "processes"
+    program = f"trap '' TERM HUP; sleep 600 & echo $$ $! > {listed}.new; mv {listed}.new {listed}; wait"
+    agent = start(configure("/bin/sh", "-c", program, devices=paths))
+    _wait(listed.exists)
+    app, child = (Process.of(int(pid)) for pid in listed.read_text().split())
+    assert app is not None
+    assert child is not None
+    agent.process.kill()
+    agent.process.wait()
+    _wait(lambda: not app.lives() and not child.lives())
 
 
 def test_halting_app_ends_the_enclave_with_its_status(

@@ -41,6 +41,15 @@ async def _supervised(config: Config, *, seconds: float) -> tuple[int | None, in
     return running.result(), restarts, False
 
 
+def _gone(pid: int) -> bool:
+    """Tell whether a process is no more, or only to be buried by PID 1."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(") ")[2][0] == "Z"
+    except OSError:
+        return True
+
+
 def _python(program: str) -> tuple[str, ...]:
     return (sys.executable, "-c", program)
 
@@ -99,6 +108,35 @@ def test_app_inherits_no_open_file(
     assert re.findall(r" app: (\d+)", capfd.readouterr().err) == ["0", "1", "2", "3"]
 
 
+@pytest.mark.parametrize("given", [{"LANG": "C"}, {"LANG": "C", "LC_CTYPE": "C"}, {"LANG": "x=y\u00e9 "}])
+def test_environment_is_not_python_s_idea_of_one(
+    configure: Configure, capfd: pytest.CaptureFixture[str], given: dict[str, str]
+) -> None:
+    asyncio.run(_supervised(configure("/usr/bin/env", app={"environment": given}), seconds=20))
+    lines = re.findall(r" app: (LANG|LC_\w+)=(.*)", capfd.readouterr().err)
+    assert dict(lines) == given
+
+
+def test_app_finds_no_child_and_no_ignored_signal_but_those_of_everybody(
+    configure: Configure, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = "wait; echo waited $?; awk '/SigIgn/ {print $2}' /proc/self/status"
+    asyncio.run(_supervised(configure("/bin/sh", "-c", program), seconds=20))
+    said = capfd.readouterr().err
+    assert "app: waited 0" in said
+    assert f"app: {'0' * 16}\n" in said
+
+
+def test_what_an_app_leaves_behind_ends_with_it(configure: Configure, folder: Path) -> None:
+    left = folder / "left"
+    config = configure("/bin/sh", "-c", f"sleep 600 & echo $! > {left}")
+    assert asyncio.run(_supervised(config, seconds=20)) == (None, 0, False)
+    end = time.monotonic() + 60
+    while not _gone(int(left.read_text())):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_app_that_ignores_the_request_to_end_is_ended(
     configure: Configure, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,8 +149,7 @@ def test_app_that_ignores_the_request_to_end_is_ended(
     assert asyncio.run(_supervised(configure(*_python(program)), seconds=0.5)) == (None, 0, True)
     assert 1 < time.monotonic() - begun < 4
     assert "did not end when asked" in capfd.readouterr().err
-    stat = Path(f"/proc/{child.read_text()}/stat")  # nobody is left, or only to be buried by PID 1
-    assert not stat.exists() or stat.read_text().rpartition(") ")[2][0] == "Z"
+    assert _gone(int(child.read_text()))
 
 
 def test_lines_without_end_fill_the_log_and_no_memory(

@@ -64,7 +64,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         egress_socket: Path of the socket through which the app reaches the hosts of ``app.egress``.
         uplink: What the egress goes out by: a Unix path, ``vsock:CID:PORT`` or ``direct``.
         endorsements: A folder with the vendor's documents; a file's name without its ending is the role.
-        confine: A command line put before the app's own, which takes the device and the agent from its sight.
+        confine: A command line put before the app's own, which takes the device and the agent from its sight;
+            it has to end with the agent.
         app_user: The user and group that the app runs as, if the agent may change it.
         events: A file that the event log is written to as well.
         limits: How much one caller may ask.

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The app's process: started in a clean environment, started again or given up by its policy.
 
-The agent may be PID 1, so it also buries orphans. What the app writes goes line by line to the agent's own
-output, marked as the app's.
+The agent may be PID 1, so it also buries orphans. Where it is not, the app is on a leash
+(:mod:`nacre.enclave.agent.leash`), so that it does not outlive an agent that was killed. What the app writes
+goes line by line to the agent's own output, marked as the app's.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from nacre.enclave.agent import leash
 from nacre.enclave.agent.config import Config
 from nacre.reasons import printable
 
@@ -87,7 +89,6 @@ class Supervisor:
                 await self._ended.wait()
         except TimeoutError:
             say("agent", "the app did not end when asked; killed")
-        # Whatever the app left in its process group goes with it.
         _kill(process, signal.SIGKILL)
         await self._ended.wait()
 
@@ -121,12 +122,16 @@ class Supervisor:
         return {"PATH": _PATH, "LANG": "C.UTF-8", **config.app.environment, **own}
 
     async def _once(self) -> int:
+        with leash.held(needed=os.getpid() != 1 and not self._config.confine) as held:
+            try:
+                process = self._started(*held)
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                say("agent", f"the app cannot be started: {getattr(error, 'strerror', None) or error}")
+                return _NOT_STARTED
+            return await self._kept(process)
+
+    async def _kept(self, process: "subprocess.Popen[bytes]") -> int:
         self._ended.clear()
-        try:
-            process = self._started()
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            say("agent", f"the app cannot be started: {getattr(error, 'strerror', None) or error}")
-            return _NOT_STARTED
         self._process = process
         reading = [
             asyncio.get_running_loop().create_task(_copied(pipe, name))
@@ -135,22 +140,24 @@ class Supervisor:
         ]
         self.bury()  # it may have ended before its process was known here
         await self._ended.wait()
-        # A grandchild may hold the pipes open; what it writes later is lost.
+        # Whatever the app left in its process group ends with it, and so do their ends of the pipes.
+        _kill(process, signal.SIGKILL)
+        # A grandchild elsewhere may hold them open; what it writes later is lost.
         await asyncio.wait(reading, timeout=1)
         for task in reading:
             task.cancel()
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
-    def _started(self) -> "subprocess.Popen[bytes]":
+    def _started(self, before: tuple[str, ...], stdin: int) -> "subprocess.Popen[bytes]":
         config = self._config
         user = config.app_user
         if not config.app.port:
             Path(config.app_socket).unlink(missing_ok=True)
         return subprocess.Popen(  # noqa: S603 (running it is what this is for)
-            [*config.confine, *config.app.entry],
+            [*before, *config.confine, *config.app.entry],
             cwd=config.app_directory,
             env=self.environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
