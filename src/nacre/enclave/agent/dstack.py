@@ -23,7 +23,7 @@ from nacre.appraisal.systems.eventlog import Event
 from nacre.enclave import envelope
 from nacre.enclave.agent import dstack_keys
 from nacre.enclave.agent.dstack_attestation import attestation
-from nacre.enclave.agent.dstack_keys import Algorithm, TlsKey, Wish
+from nacre.enclave.agent.dstack_keys import Algorithm, Wish
 from nacre.enclave.agent.enclave import Enclave
 from nacre.enclave.agent.routing import Request, Response, Router
 from nacre.errors import EnclaveError
@@ -228,11 +228,11 @@ class _Guest:
         return _Key(self._private(asked).hex())
 
     async def tls_key(self, wish: Wish) -> _TlsKeyOf:
-        return await self._certified(TlsKey(), wish)
+        return await self._certified(None, wish)
 
     async def derive_key(self, wish: Wish) -> _TlsKeyOf:
         seed = self._enclave.derive(wish.path, purpose="dstack/p256")
-        return await self._certified(TlsKey(seed), wish)
+        return await self._certified(seed, wish)
 
     async def quote(self, asked: _Quote) -> _Quoted:
         data = _report_data(asked)
@@ -275,12 +275,15 @@ class _Guest:
         derived = self._enclave.derive(asked.path, purpose=f"dstack/{kind}/{asked.purpose}")
         return dstack_keys.usable(derived, asked.algorithm)
 
-    async def _certified(self, key: TlsKey, wish: Wish) -> _TlsKeyOf:
+    async def _certified(self, seed: bytes | None, wish: Wish) -> _TlsKeyOf:
+        from nacre.enclave.agent.dstack_certificates import TlsKey, certificate  # noqa: PLC0415 (few ask)
+
+        key = TlsKey(seed)
         extensions = {}
         if wish.usage_ra_tls:
             evidence, events = await self._enclave.dstack_key(key.spki)
             extensions = {_EXT_QUOTE: evidence, _EXT_LOG: _log(events)}
-        return _TlsKeyOf(key.pem(), (dstack_keys.certificate(key, wish, extensions=extensions),))
+        return _TlsKeyOf(key.pem(), (certificate(key, wish, extensions=extensions),))
 
 
 def _report_data(asked: _Quote) -> bytes:

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys, signatures and certificates in the forms that dstack's clients read.
+"""Keys and signatures in the forms that dstack's clients read, and what they wish of a certificate.
 
 secp256k1: scalars of 32 bytes, compressed points, signatures r ‖ s with the smaller s. Ed25519: RFC 8032's.
-Nobody vouches for these keys as dstack's key server does: chains are empty, certificates sign themselves.
+Nobody vouches for these keys as dstack's key server does: chains are empty.
 
-Source: Dstack-TEE/dstack, ``dstack/guest-agent/src/rpc_service.rs`` (get_key, sign, get_tls_key).
+Source: Dstack-TEE/dstack, ``dstack/guest-agent/src/rpc_service.rs`` (get_key, sign).
 """
 
-import datetime as dt
-import time
 from typing import Literal
 
 import msgspec
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -21,22 +18,16 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
 )
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from nacre.errors import EnclaveError
 
-__all__ = ["Algorithm", "TlsKey", "Wish", "base", "certificate", "signature", "usable", "valid"]
+__all__ = ["Algorithm", "Wish", "base", "scalar", "signature", "usable", "valid"]
 
 Algorithm = Literal["", "secp256k1", "k256", "secp256k1_prehashed", "ed25519"]
 
 _ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
-_P256_ORDER = 0xFFFFFFFF_00000000_FFFFFFFF_FFFFFFFF_BCE6FAAD_A7179E84_F3B9CAC2_FC632551
 _SCALAR, _SIGNATURE, _DIGEST = 32, 64, 32
-_DAY = 86_400
-_EARLY, _LIFE = 3600, 365 * _DAY
-_MAX_NAMES = 64
-_SHORT = 0x80
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -52,32 +43,6 @@ class Wish(msgspec.Struct, frozen=True):
     path: str = ""
 
 
-class TlsKey:
-    """A P-256 key and the certificate that it gives itself."""
-
-    def __init__(self, seed: bytes | None = None) -> None:
-        """Make a new key, or the one of a seed of 32 bytes."""
-        self._key = (
-            ec.generate_private_key(ec.SECP256R1())
-            if seed is None
-            else ec.derive_private_key(_scalar(seed, _P256_ORDER), ec.SECP256R1())
-        )
-
-    @property
-    def spki(self) -> bytes:
-        """DER SubjectPublicKeyInfo."""
-        return self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-    def pem(self) -> str:
-        """Return the key, PKCS#8."""
-        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-    def signed(self, draft: x509.CertificateBuilder) -> str:
-        """Sign a certificate; PEM."""
-        made = draft.public_key(self._key.public_key()).sign(self._key, hashes.SHA256())
-        return made.public_bytes(Encoding.PEM).decode()
-
-
 def base(algorithm: Algorithm) -> Literal["secp256k1", "ed25519"]:
     """Return the kind of key that an algorithm uses."""
     return "ed25519" if algorithm == "ed25519" else "secp256k1"
@@ -87,7 +52,7 @@ def usable(derived: bytes, algorithm: Algorithm) -> bytes:
     """Make a private key of 32 derived bytes."""
     if base(algorithm) == "ed25519":
         return derived
-    return _scalar(derived, _ORDER).to_bytes(_SCALAR, "big")
+    return scalar(derived, _ORDER).to_bytes(_SCALAR, "big")
 
 
 def signature(private: bytes, data: bytes, algorithm: Algorithm) -> tuple[bytes, bytes]:
@@ -120,48 +85,6 @@ def valid(data: bytes, algorithm: Algorithm, *, signed: bytes, public: bytes) ->
     return True
 
 
-def certificate(key: TlsKey, wish: Wish, *, extensions: dict[str, bytes]) -> str:
-    """Make the certificate that was wished for; PEM.
-
-    Args:
-        key: Whose it is.
-        wish: What it says.
-        extensions: Object identifier to bytes, each put into an OCTET STRING.
-
-    Raises:
-        EnclaveError: ``dstack-certificate``: it cannot say that.
-    """
-    now = int(time.time())
-    start = now - _EARLY if wish.not_before is None else wish.not_before
-    end = now + _LIFE if wish.not_after is None else wish.not_after
-    if start >= end or len(wish.alt_names) > _MAX_NAMES:
-        raise EnclaveError("dstack-certificate", actual="its times or names")
-    try:
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wish.subject or "nacre")])
-        draft = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(dt.datetime.fromtimestamp(start, dt.UTC))
-            .not_valid_after(dt.datetime.fromtimestamp(end, dt.UTC))
-        )
-        if wish.alt_names:
-            names = x509.SubjectAlternativeName([x509.DNSName(one) for one in wish.alt_names])
-            draft = draft.add_extension(names, critical=False)
-        wanted = (wish.usage_server_auth, wish.usage_client_auth)
-        both = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
-        usages = [usage for usage, wished in zip(both, wanted, strict=True) if wished]
-        if usages:
-            draft = draft.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        for identifier, value in extensions.items():
-            extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(identifier), _octets(value))
-            draft = draft.add_extension(extension, critical=False)
-        return key.signed(draft)
-    except (ValueError, OverflowError, OSError) as error:
-        raise EnclaveError("dstack-certificate", actual=str(error)[:80]) from None
-
-
 def _hash(data: bytes, algorithm: Algorithm) -> hashes.SHA256 | Prehashed:
     if algorithm != "secp256k1_prehashed":
         return hashes.SHA256()
@@ -170,13 +93,6 @@ def _hash(data: bytes, algorithm: Algorithm) -> hashes.SHA256 | Prehashed:
     return Prehashed(hashes.SHA256())
 
 
-def _scalar(derived: bytes, order: int) -> int:
+def scalar(derived: bytes, order: int) -> int:
+    """Make a private number of derived bytes, for a group of that order."""
     return int.from_bytes(derived, "big") % (order - 1) + 1
-
-
-def _octets(value: bytes) -> bytes:
-    size = len(value)
-    if size < _SHORT:
-        return b"\x04" + bytes((size,)) + value
-    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return b"\x04" + bytes((_SHORT | len(length),)) + length + value
