@@ -24,7 +24,7 @@ from nacre.platforms.tdx.rtmr import ACPI, RTMRS, Acpi
 from nacre.platforms.tpm import eventlog
 from nacre.platforms.tpm import replay as tpm
 
-__all__ = ["acpi", "replay"]
+__all__ = ["acpi", "explained", "replay"]
 
 _ALGORITHM = "sha384"
 _NUMBERS = dict(enumerate(RTMRS, start=1))
@@ -57,7 +57,15 @@ def replay(data: bytes | memoryview) -> Measurement:
             :func:`nacre.platforms.tpm.replay.replay`.
         UnsupportedEvidence: ``event-log-form``.
     """
-    log = eventlog.parse(data, padded=True)
+    return explained(eventlog.parse(data, padded=True))
+
+
+def explained(log: eventlog.EventLog) -> Measurement:
+    """Do the same for a log that was read already.
+
+    Raises:
+        MalformedEvidence: As :func:`nacre.platforms.tpm.replay.replay`.
+    """
     made = tpm.replay(log, algorithm=_ALGORITHM, names=_NUMBERS)
     events = [event for event in log.events if event.kind != eventlog.NO_ACTION]
     registers = {**dict.fromkeys(RTMRS, bytes(48)), **made.registers}
