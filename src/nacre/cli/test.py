@@ -25,8 +25,17 @@ _QUIET = "quiet"
 _HOW = {"held": ("held", "green"), "unanswered": ("no answer", "yellow"), "broken": ("BROKEN", "red")}
 
 
+def _listed(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 (click's)
+    """Say what the host can do."""
+    if wanted and not context.resilient_parsing:
+        from nacre.testing.hostile.faults import FAULTS  # noqa: PLC0415 (only where it is asked for)
+
+        terminal.out(f"{kind:<15} {sort.words}" for kind, sort in FAULTS.items())
+        context.exit()
+
+
 @click.command("test")
-@click.argument("app", type=click.Path(file_okay=False, path_type=Path), required=False)
+@click.argument("app", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--hostile-host", is_flag=True, required=True, help="Run it under a host that misbehaves.")
 @click.option(
     "--tee",
@@ -46,7 +55,14 @@ _HOW = {"held": ("held", "green"), "unanswered": ("no answer", "yellow"), "broke
     metavar="NAME",
     help="Have the host do this and nothing else; repeatable.",
 )
-@click.option("--list-faults", is_flag=True, help="Say what the host can do, and end.")
+@click.option(
+    "--list-faults",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_listed,
+    help="Say what the host can do, and end.",
+)
 @click.option("--only", metavar="ROUNDS", help="Run these rounds of the plan only: 3,7:quiet,9.")
 @click.option(
     "--shorter",
@@ -57,14 +73,13 @@ _HOW = {"held": ("held", "green"), "unanswered": ("no answer", "yellow"), "broke
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def command(
-    app: Path | None,
+    app: Path,
     *,
     hostile_host: bool,
     tee: str,
     seed: int | None,
     rounds: int,
     faults: tuple[str, ...],
-    list_faults: bool,
     only: str | None,
     shorter: int,
     as_json: bool,
@@ -86,11 +101,6 @@ def command(
     from nacre.testing.hostile import FAULTS, run, shorten  # noqa: PLC0415 (the enclave's rooms are slow)
 
     del hostile_host
-    if list_faults:
-        terminal.out(f"{kind:<15} {sort.words}" for kind, sort in FAULTS.items())
-        return Exit.ACCEPTED
-    if app is None:
-        raise click.MissingParameter(param_type="argument", param_hint="APP")
     style = terminal.style(sys.stdout)
     seed = secrets.randbelow(1 << 32) if seed is None else seed
     if not as_json:
