@@ -28,6 +28,8 @@ _SECTIONS = {
     "snp": [["benchmarks.snp", *_OPENSSL], ["benchmarks.snp", *_AWSLC]],
     "results": [["benchmarks.results", *_OPENSSL]],
     "reference": [["benchmarks.reference", *_OPENSSL]],
+    "eif": [["benchmarks.eif"]],
+    "snp_measure": [["benchmarks.snp_measure"]],
     "agent": [["benchmarks.agent"]],
     "startup": [["benchmarks.startup"]],
     "memory": [["benchmarks.memory", *_OPENSSL]],

@@ -64,7 +64,6 @@ def test_vectors(case: _Case) -> None:
 
 _LAUNCH = Launch(cpus=4, signature=0x800F12)
 _LOADED = Loaded.of(kernel=b"kernel", initrd=b"initrd", command_line="quiet")
-_DIGEST = bytes(48)
 
 
 def _measured(
