@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal, NamedTuple
 from nacre.build.tree import Entry, Tree
 from nacre.errors import BuildError
 
-__all__ = ["Member", "arranged", "copy", "file", "folder", "link", "members", "read", "write"]
+__all__ = ["Member", "arranged", "check_path", "copy", "file", "folder", "link", "members", "read", "write"]
 
 _MAGIC = b"070701"
 _FIELDS = 13
@@ -83,7 +83,7 @@ def arranged(content: Iterable[Member]) -> list[Member]:
     placed: dict[str, Member] = {}
     for member in content:
         path = member.entry.path
-        _check_path(path)
+        check_path(path)
         if path in placed:
             raise BuildError("image-twice", file=path)
         placed[path] = member
@@ -172,7 +172,7 @@ def _entry(data: bytes, position: int, number: int) -> tuple[str, int, int, int]
         name = data[position + _HEADER : position + _HEADER + min(values[11], _MAX_PATH)]
         path = name[:-1].decode()
         if path != _TRAILER:
-            _check_path(path)
+            check_path(path)
     except (ValueError, IndexError, BuildError):
         raise _malformed(position) from None
     if path == _TRAILER:
@@ -200,7 +200,12 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _check_path(path: str) -> None:
+def check_path(path: str) -> None:
+    """Refuse what is no path inside an image, or not the only spelling of it.
+
+    Raises:
+        BuildError: ``image-path``.
+    """
     if (
         not path.isprintable()
         or path != posixpath.normpath(path)
