@@ -56,7 +56,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
         keys: The identity keys by name, DER SubjectPublicKeyInfo.
         keys_last: ``image``: derived keys return with the same image on this machine; ``boot``: they end
             with this start, and so does what was sealed.
-        log_register: The register that events extend, or None: then the log is the agent's word.
+        log_register: The register that events extend, or None: then nothing vouches for the log.
         purposes: The purposes that this app can have evidence made for.
         raw_report_data: Whether it may choose all bytes that evidence commits to.
         restarts: How often this app was started again.
