@@ -4,8 +4,8 @@
 Events are those of dstack's second version (name and payload in canonical JSON, SHA-384), so that one reader
 replays them all: :mod:`nacre.appraisal.systems.eventlog`. On TDX they extend RTMR3, which every quote shows.
 
-On Nitro they extend PCR16. A document shows a PCR only once it is locked, and none that is locked takes another
-event; so a log that still grows stands in no document. Elsewhere there is no register at all. There nothing
+On Nitro they extend PCR16. A document shows a PCR only once it is locked, and a locked one takes no more
+events; so a log that still grows stands in no document. Elsewhere there is no register at all. There nothing
 vouches for the log: whoever passes it on can change it, and a verifier skips the check ``agent.events``.
 """
 
