@@ -28,7 +28,7 @@ from nacre.enclave.launch.prepare import Places, software, told
 from nacre.enclave.launch.simulated import emulator, insist_unchanged, registers, release, uplink
 from nacre.enclave.launch.spawned import Spawned, spawned
 
-__all__ = ["LIMITS", "PATIENCE", "insist", "release", "start"]
+__all__ = ["LIMITS", "PATIENCE", "insist", "release", "sandbox_maker", "start"]
 
 LIMITS = "nothing keeps whoever runs it out of its memory; its registers stand for files, not for what booted"
 PATIENCE = 20.0
@@ -47,7 +47,7 @@ def insist(instance: Instance) -> None:
         EnclaveError: ``sandbox-missing``, ``fault-…``.
     """
     read(instance.platform, instance.options.faults)
-    if _sandbox() is namespaces:
+    if sandbox_maker() is namespaces:
         namespaces.insist()
 
 
@@ -63,7 +63,7 @@ async def start(instance: Instance, app: App, folder: Path) -> AsyncIterator[Spa
     tree = Tree.read(source)
     insist_unchanged(instance, app, tree, folder)
     with emulator(instance, registers(instance, app, tree), folder) as hardware:
-        made = _sandbox()
+        made = sandbox_maker()
         config = told(
             instance,
             app,
@@ -92,7 +92,7 @@ async def start(instance: Instance, app: App, folder: Path) -> AsyncIterator[Spa
                 yield inside
 
 
-def _sandbox() -> ModuleType:
+def sandbox_maker() -> ModuleType:
     """Return what makes the sandbox: bubblewrap, which many have looked at, if it is installed."""
     return namespaces if shutil.which("bwrap") is None else bubblewrap
 

@@ -27,8 +27,8 @@ from nacre.enclave.agent.config import Config, Limits
 from nacre.enclave.agent.listen import Listener, Serve
 from nacre.enclave.emulate.emulator import Emulator
 from nacre.enclave.launch import measure
-from nacre.enclave.launch.bubblewrap import confine, sandbox
 from nacre.enclave.launch.prepare import Places, software
+from nacre.enclave.launch.process import sandbox_maker
 from nacre.enclave.roots import development_root
 from nacre.errors import EnclaveError
 from nacre.platforms.simulation import Machine, simulator
@@ -177,7 +177,7 @@ class Guest:
 
     def _started(self) -> "subprocess.Popen[bytes]":
         places = self._places
-        line = sandbox(
+        line = sandbox_maker().sandbox(
             [sys.executable, "-IB", "-m", "nacre.enclave.agent", str(places.config)],
             readable=[*software(), self._setup.source, self._setup.shown, places.config],
             writable=[places.app, places.outside, places.device, self.data],
@@ -209,7 +209,7 @@ class Guest:
             mode="simulated",
             devices=emulator.paths,
             endorsements=str(emulator.endorsements),
-            confine=confine(
+            confine=sandbox_maker().confine(
                 readable=[setup.source, setup.shown],
                 writable=[places.app, self.data],
                 directory=setup.source,
