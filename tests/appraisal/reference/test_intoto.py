@@ -193,3 +193,24 @@ def test_envelopes_of_another_form(
 def test_a_release_still_has_to_be_one(given: Callable[..., Given]) -> None:
     with pytest.raises(ConfigurationError):
         read([_statement(intoto.NACRE, {"id": "x", "tdx": [{"mrtd": "00"}]})], given())
+
+
+def test_the_vector_of_the_specification() -> None:
+    message = intoto.pae("http://example.com/HelloWorld", b"hello world")
+    assert message == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    secret = 97358161215184420915383655311931858321456579547487070936769975997791359926199
+    signature = signing_key(ec.derive_private_key(secret, ec.SECP256R1())).sign(message)
+    assert b64encode(signature).decode() == (
+        "A3JqsQGtVsJ2O2xqrI5IcnXip5GToJ3F+FnZ+O88SjtR6rDAajabZKciJTfUiHqJPcIAriEGAHTVeCUjW2JIZA=="
+    )
+
+
+def test_both_alphabets_of_base64(
+    worm: Release, sealed: bytes, pinned: KeySet, given: Callable[..., Given]
+) -> None:
+    envelope = msgspec.json.decode(sealed)
+    signature = envelope["signatures"][0]["sig"]
+    other = signature.replace("+", "-").replace("/", "_")
+    assert other != signature
+    document = msgspec.json.encode(envelope | {"signatures": [{"sig": other}]})
+    assert read([document], given(pinned=pinned)).release == worm

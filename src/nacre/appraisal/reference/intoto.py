@@ -31,6 +31,7 @@ __all__ = [
     "MULTIPLATFORM",
     "NACRE",
     "opened",
+    "pae",
     "read",
     "recognises",
     "seal",
@@ -120,8 +121,7 @@ def opened(value: object, *, pinned: KeySet | None) -> object:
         raise VerificationError(
             "reference-signer", check=CHECK, what="DSSE envelope", expected="a key of the caller's", actual=0
         )
-    kind = _PAYLOAD.encode()
-    message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    message = pae(_PAYLOAD, payload)
     signatures = [_base64(signature.sig) for signature in envelope.signatures]
     if not any(_holds(pinned_key, signature, message) for pinned_key in keys for signature in signatures):
         raise VerificationError("signature-invalid", check=CHECK, what="DSSE envelope")
@@ -142,9 +142,16 @@ def unsealed(value: object) -> "tuple[object, _Envelope | None]":
     return json.loads(_base64(envelope.payload), what=_WHAT, limit=_MAX), envelope
 
 
+def pae(kind: str, payload: bytes) -> bytes:
+    """Return what a DSSE signature covers: the payload and its type, with the length of each."""
+    name = kind.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(name), name, len(payload), payload)
+
+
 def _base64(text: str) -> bytes:
+    # Both alphabets are allowed.
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
+        return binascii.a2b_base64(text.replace("-", "+").replace("_", "/"), strict_mode=True)
     except (binascii.Error, ValueError):
         raise MalformedEvidence("dsse-payload", expected="base64", actual=text[:32]) from None
 
@@ -241,8 +248,7 @@ def write(release: Release) -> bytes:
 
 def seal(statement: bytes, *, sign: Callable[[bytes], bytes], key_id: str = "") -> bytes:
     """Put a statement into a DSSE envelope."""
-    kind = _PAYLOAD.encode()
-    signature = sign(b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(statement), statement))
+    signature = sign(pae(_PAYLOAD, statement))
     envelope = {
         "payloadType": _PAYLOAD,
         "payload": b64encode(statement).decode(),
