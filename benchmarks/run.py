@@ -31,6 +31,7 @@ _SECTIONS = {
     "eif": [["benchmarks.eif"]],
     "snp_measure": [["benchmarks.snp_measure"]],
     "agent": [["benchmarks.agent"]],
+    "boot": [["benchmarks.boot"]],
     "startup": [["benchmarks.startup"]],
     "memory": [["benchmarks.memory", *_OPENSSL]],
 }
