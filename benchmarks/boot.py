@@ -32,8 +32,6 @@ from nacre.enclave.emulate.emulator import Emulator
 from nacre.enclave.launch.bubblewrap import sandbox
 from nacre.enclave.launch.prepare import software
 from nacre.enclave.roots import development_root
-from nacre.endorsers.fetch import HttpFetcher
-from nacre.endorsers.http import Limits
 from nacre.endorsers.fetch import HttpFetcher, fetch_evidence
 from nacre.endorsers.http import Limits
 from nacre.endorsers.verifier import Verifier
