@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """From locked inputs to an image's two layers and its kernel."""
 
+import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from nacre.build import bytecode_of_image, kernels, rootfs, wheels
 from nacre.build.app import Recipe
@@ -21,6 +24,7 @@ from nacre.errors import BuildError
 
 __all__ = ["Layers", "Parts", "assemble", "files_of", "firmware_of", "kernel_of"]
 
+_DOMAIN = b"nacre-image/v1\0"
 _FIRMWARE = {
     "snp": ("usr/share/ovmf/OVMF.amdsev.fd", "usr/share/ovmf/OVMF.fd"),
     "tdx": (
@@ -50,11 +54,19 @@ class Layers(NamedTuple):
 
     Attributes:
         platform: The same for every application that needs the same libraries of it.
-        application: What lies over it.
+        application: What lies over it, but for what the agent is told.
     """
 
     platform: tuple[Member, ...]
     application: tuple[Member, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the files of both, hex: what the agent calls its release, being part of it itself."""
+        whole = hashlib.sha256(_DOMAIN)
+        for member in sorted((*self.platform, *self.application), key=lambda one: one.entry.path.encode()):
+            whole.update(hashlib.sha256(msgspec.json.encode(member.entry)).digest())
+        return whole.hexdigest()
 
 
 def files_of(debs: Mapping[Deb, bytes]) -> Files:
@@ -74,9 +86,7 @@ def files_of(debs: Mapping[Deb, bytes]) -> Files:
     return Files(whole, others)
 
 
-def assemble(
-    recipe: Recipe, parts: Parts, files: Files, kernel: Ready, *, python: str, configuration: bytes
-) -> Layers:
+def assemble(recipe: Recipe, parts: Parts, files: Files, kernel: Ready, *, python: str) -> Layers:
     """Put together what is in an image.
 
     Args:
@@ -85,7 +95,6 @@ def assemble(
         files: Of the packages.
         kernel: The kernel, with its modules.
         python: Python's version.
-        configuration: The agent's.
 
     Raises:
         BuildError: Names the input that cannot be used.
@@ -108,7 +117,6 @@ def assemble(
     application = rootfs.application(
         files,
         python=python,
-        configuration=configuration,
         tree=tree,
         wheels=unpacked["app"],
         below=platform,

@@ -100,7 +100,7 @@ def resolve(recipe: Recipe, *, mirrors: Sequence[Mirror], inputs: Inputs, downlo
     kernel = kernel_of(debs, recipe)
     for target in set(build.targets) & set(_FIRMWARE):
         firmware_of(debs, target)
-    layers = assemble(recipe, parts, files, kernel, python=python, configuration=b"")
+    layers = assemble(recipe, parts, files, kernel, python=python)
     used = rootfs.contributors([*layers.platform, *layers.application], files)
     kept = [one for one in chosen if one.name in used or one.use in ("firmware", "kernel")]
     return Lock(

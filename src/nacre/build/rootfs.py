@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from nacre.build import agent
 from nacre.build.cpio import Member, file, folder, link
-from nacre.build.layout import APP, CONFIGURATION, MODULES, USER
+from nacre.build.layout import APP, MODULES, USER
 from nacre.build.libraries import bytes_of, leads_to, needed
 from nacre.errors import BuildError
 
@@ -122,7 +122,6 @@ def application(
     files: Files,
     *,
     python: str,
-    configuration: bytes,
     tree: Iterable[Member],
     wheels: Iterable[Member],
     below: Iterable[Member],
@@ -132,7 +131,6 @@ def application(
     Args:
         files: Of the packages.
         python: Python's version.
-        configuration: The agent's, as ``Config.encode`` writes it.
         tree: The application's own files, where they lie in the image.
         wheels: What it imports, where it lies in the image.
         below: The platform's files.
@@ -153,7 +151,7 @@ def application(
     )
     if certificates:  # as update-ca-certificates does, which is a script of the package
         whole.append(file(_BUNDLE, b"".join(bytes_of(one) for one in certificates)))
-    wanted = [file(CONFIGURATION[1:], configuration), *tree, *wheels, *whole]
+    wanted = [*tree, *wheels, *whole]
     return tuple(_new(_with_libraries(wanted, files, present.values()), present))
 
 

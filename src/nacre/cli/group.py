@@ -13,12 +13,15 @@ from nacre.errors import ConfigurationError
 __all__ = ["LazyGroup", "root", "run"]
 
 _COMMANDS = {
+    "build": "Build an image and the registers that it will show.",
     "completion": "Write a completion script for a shell.",
     "conformance": "Run test vectors and compare every outcome.",
     "endorsements": "Fetch, show and pack the vendors' signed documents.",
     "explain": "Explain a reason code or a check.",
     "inspect": "Show every field of evidence, trusting none.",
+    "lock": "Choose an image's inputs, each by its digest.",
     "logs": "Show what a simulated enclave wrote.",
+    "measure": "Compute registers before any hardware reports them.",
     "policy": "Write, check and describe policies.",
     "ps": "List the simulated enclaves of this user.",
     "result": "Read what other verifiers say, and check that it is they.",
@@ -31,7 +34,7 @@ _COMMANDS = {
     "version": "Show versions and the crypto engine.",
 }
 #: Commands that need more than the plain install: a module that is not in it, and the extra that brings it.
-_EXTRAS = {"run": ("h11", "enclave"), "test": ("h11", "enclave")}
+_EXTRAS = {"build": ("h11", "enclave"), "run": ("h11", "enclave"), "test": ("h11", "enclave")}
 
 
 class LazyGroup(click.Group):

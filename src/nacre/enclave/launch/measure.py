@@ -9,30 +9,28 @@ beside (firmware, kernel, the agent's own files) is not in them. Only a simulato
 
 import hashlib
 import importlib.metadata
-import json
-import re
 from collections.abc import Mapping
 
 import msgspec
 
 from nacre import platforms
-from nacre.appraisal.release import ANY, NAME
+from nacre.build import releases
 from nacre.build.app import App
+from nacre.build.releases import Variant
 from nacre.build.tree import Tree
 from nacre.errors import EnclaveError
+from nacre.platforms.measuring import Measurement
 
 __all__ = ["registers", "release_text"]
 
 _DOMAIN = b"nacre-simulated-process/v1\0"
-#: The registers that stand for the code, and those that change while it runs.
+#: The registers that stand for the code.
 _MEASURED: Mapping[str, tuple[str, ...]] = {
     "nitro": ("pcr0", "pcr1", "pcr2"),
     "sgx": ("mrenclave",),
     "snp": ("measurement", "host_data"),
     "tdx": ("mrtd", "rtmr0", "rtmr1", "rtmr2"),
 }
-_OPEN: Mapping[str, tuple[str, ...]] = {"tdx": ("rtmr3",)}
-_LONGEST_VERSION = 128
 
 
 def registers(platform: str, app: App, tree: Tree, *, version: str | None = None) -> Mapping[str, bytes]:
@@ -84,23 +82,5 @@ def release_text(
         measured: Platform to what ``registers`` returned for it.
         about: The file's first line.
     """
-    name = f"{app.name}/{app.version}"
-    head = {
-        "id": name if re.fullmatch(NAME, name) else app.name,
-        "version": app.version[:_LONGEST_VERSION],
-        "profile": "isolated" if app.profile == "isolated" else "",
-    }
-    lines = [f"# {about}"]
-    lines += [f"{key} = {_quoted(value)}" for key, value in head.items() if value]
-    if app.raw_report_data:
-        lines.append("raw_report_data = true")
-    for platform, values in measured.items():
-        lines += ["", f"[[{platform}]]"]
-        lines += [f'{key} = "{value.hex()}"' for key, value in values.items()]
-        lines += [f'{key} = "{ANY}"' for key in _OPEN.get(platform, ())]
-    return "\n".join([*lines, ""])
-
-
-def _quoted(text: str) -> str:
-    # A string of JSON is one of TOML, but for the one control character that JSON leaves as it is.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    variants = {platform: (Variant("", Measurement(values, ())),) for platform, values in measured.items()}
+    return releases.release_text(app, variants, about=about)

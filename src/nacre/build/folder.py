@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder that a build writes: whole or not at all, and recognised when nothing has changed since.
+
+Beside the files is a list of their digests, ``SHA256SUMS``, whose first line says what they were made from.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from nacre.build.outputs import SUMS
+from nacre.errors import BuildError
+
+__all__ = ["replace", "sums", "unchanged"]
+
+_MARK = "# nacre build "
+
+
+def unchanged(folder: Path, origin: str) -> bool:
+    """Tell whether a folder holds, undamaged, what is made from this origin.
+
+    Args:
+        folder: Where an earlier build wrote.
+        origin: The digest of everything that an image depends on, hex.
+    """
+    try:
+        first, *lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        if first != _MARK + origin:
+            return False
+        stated = dict(reversed(line.split("  ", 1)) for line in lines)
+        return stated == sums(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def sums(folder: Path) -> Mapping[str, str]:
+    """Return the SHA-256, hex, of every file in a folder, by its path there; the list itself is left out.
+
+    Raises:
+        OSError: One cannot be read.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != SUMS:
+            with path.open("rb") as stream:
+                found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
+def replace(folder: Path, write: Callable[[Path], None], *, origin: str) -> Mapping[str, str]:
+    """Put a new folder in the place of an old one; if anything fails the old one stays as it is.
+
+    Args:
+        folder: The place. What is there is replaced only if a build wrote it, or if it is empty.
+        write: Writes the files into the folder that it is given.
+        origin: As for ``unchanged``.
+
+    Returns:
+        What ``sums`` returns.
+
+    Raises:
+        BuildError: ``output-foreign``: there is something else; ``output-unwritable``; what ``write`` raises.
+    """
+    _insist_on_own(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
+        write(made)
+        found = sums(made)
+        lines = [_MARK + origin, *(f"{digest}  {name}" for name, digest in found.items())]
+        (made / SUMS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        made.chmod(0o755)
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+            os.replace(folder, old)  # noqa: PTH105 (over an empty folder)
+            os.replace(made, folder)  # noqa: PTH105
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(made, folder)  # noqa: PTH105
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(made)
+    return found
+
+
+def _insist_on_own(folder: Path) -> None:
+    try:
+        if not folder.exists() or (folder / SUMS).is_file() or not any(folder.iterdir()):
+            return
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    raise BuildError("output-foreign", file=str(folder))
+
+
+def _unwritable(folder: Path, error: OSError) -> BuildError:
+    return BuildError("output-unwritable", file=str(folder), actual=error.strerror or "an error")

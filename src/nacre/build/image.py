@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An image from locked inputs: what boots, for each target, and the registers that each will show.
+
+Everything is made in memory and placed at once; whoever looks into the folder sees a whole image or none.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from nacre.build import layout, npm, outputs, wheels
+from nacre.build.app import Recipe
+from nacre.build.assemble import Layers, Parts, assemble, files_of, firmware_of, kernel_of
+from nacre.build.cpio import Member, file, write
+from nacre.build.debian.sources import Mirror
+from nacre.build.download import Download
+from nacre.build.inputs import Inputs
+from nacre.build.kernels import Ready
+from nacre.build.lock import Lock, recipe_digest
+from nacre.build.parallel import threads
+from nacre.build.recipe import Target
+from nacre.build.registers import confidential
+from nacre.build.releases import Variant
+from nacre.build.resolve import fetched
+from nacre.build.tree import Tree
+from nacre.errors import BuildError
+from nacre.platforms.nitro import eif_write
+
+__all__ = ["COMMAND_LINE", "Image", "build", "insist_on_lock", "origin", "parts_of"]
+
+#: What every target's kernel is told: a console, and to end when something is wrong.
+COMMAND_LINE = "console=ttyS0 panic=-1 reboot=k random.trust_cpu=on quiet"
+
+#: Returns the agent's configuration for a target, as it is to lie in the image.
+Configure = Callable[[Target, str], bytes]
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """What was built.
+
+    Attributes:
+        recipe: Of what.
+        lock: From what.
+        kernel: What boots.
+        layers: The files, for each way of configuring the agent.
+        files: What is to be written: name in the output folder to content.
+        variants: By platform, the registers that it can show.
+    """
+
+    recipe: Recipe
+    lock: Lock
+    kernel: Ready
+    layers: Layers
+    files: Mapping[str, bytes]
+    variants: Mapping[str, tuple[Variant, ...]]
+
+
+def origin(recipe: Recipe, lock: Lock, *, agent: str) -> str:
+    """Return the SHA-256, hex, of everything that an image depends on.
+
+    Raises:
+        BuildError: ``tree-…``: a file of the application cannot be read.
+    """
+    whole = hashlib.sha256(msgspec.json.encode((recipe.app, recipe.build), order="sorted"))
+    further = [Tree.only(recipe.folder / source).digest for source in recipe.build.files.values()]
+    tree = Tree.read(recipe.folder / recipe.app.source).digest
+    for part in (bytes.fromhex(agent), bytes.fromhex(lock.digest), tree, *further):
+        whole.update(part)
+    return whole.hexdigest()
+
+
+class _Initrd(NamedTuple):
+    """Both parts of a first file system."""
+
+    platform: bytes
+    application: bytes
+
+    @property
+    def whole(self) -> bytes:
+        """Both, as a kernel unpacks them one after the other."""
+        return self.platform + self.application
+
+
+def insist_on_lock(recipe: Recipe, lock: Lock, *, agent: str) -> None:
+    """Refuse a lock that was made for something else.
+
+    Args:
+        recipe: What is to be built.
+        lock: The lock.
+        agent: The digest of the agent's code here, hex.
+
+    Raises:
+        BuildError: ``lock-stale``: ``nacre.toml`` or a file that it names has changed; ``lock-agent``: this
+            Nacre puts another agent into images.
+    """
+    if lock.recipe != recipe_digest(recipe.build, recipe.folder):
+        raise BuildError("lock-stale")
+    if lock.agent != agent:
+        raise BuildError("lock-agent", expected=lock.nacre)
+
+
+def parts_of(lock: Lock, *, mirrors: Sequence[Mirror], inputs: Inputs, download: Download) -> Parts:
+    """Get the content of every locked input.
+
+    Raises:
+        BuildError: ``input-…``, ``download-…``, ``wheels-…``.
+    """
+    debs = {one: fetched(one, mirrors=mirrors, inputs=inputs, download=download) for one in lock.packages}
+    found = {one: wheels.fetch(one, python=lock.python, inputs=inputs) for one in lock.wheels}
+    for module in lock.modules:
+        npm.fetch(module, inputs=inputs, download=download)
+    return Parts(debs, found, npm.members(lock.modules, inputs=inputs))
+
+
+def build(recipe: Recipe, lock: Lock, parts: Parts, *, configure: Configure) -> Image:
+    """Build an image.
+
+    Args:
+        recipe: Of what.
+        lock: What it is made from.
+        parts: The content of that.
+        configure: Returns the agent's configuration for a target, given the digest of all else in the image.
+
+    Raises:
+        BuildError: Names what cannot be used.
+    """
+    kernel = kernel_of(parts.debs, recipe)
+    layers = assemble(recipe, parts, files_of(parts.debs), kernel, python=lock.python)
+    line = " ".join(filter(None, (COMMAND_LINE, recipe.build.command_line)))
+    platform = _archive(layers.platform)
+    initrds: dict[bytes, _Initrd] = {}
+    files: dict[str, bytes] = {outputs.KERNEL: kernel.image, outputs.COMMAND_LINE: line.encode()}
+    variants: dict[str, tuple[Variant, ...]] = {}
+    for target in recipe.build.targets:
+        told = configure(target, layers.digest)
+        if told not in initrds:
+            over = [*layers.application, file(layout.CONFIGURATION[1:], told)]
+            initrds[told] = _Initrd(platform, _archive(over))
+        made = _Made(recipe, lock, parts, kernel, initrds[told], line)
+        found, variants[_PLATFORMS[target]] = _WRITERS[target](made)
+        files.update(found)
+    return Image(recipe=recipe, lock=lock, kernel=kernel, layers=layers, files=files, variants=variants)
+
+
+class _Made(NamedTuple):
+    """What a target's files are made of."""
+
+    recipe: Recipe
+    lock: Lock
+    parts: Parts
+    kernel: Ready
+    initrd: _Initrd
+    line: str
+
+
+def _eif(made: _Made) -> tuple[Mapping[str, bytes], tuple[Variant, ...]]:
+    resources = made.recipe.app.resources
+    about = eif_write.Metadata(
+        name=made.recipe.app.name,
+        version=made.recipe.app.version,
+        tool_version=made.lock.nacre,
+        kernel=made.kernel.version,
+        custom={"lock": made.lock.digest},
+    )
+    image = eif_write.assemble(
+        eif_write.Parts(
+            kernel=made.kernel.image,
+            command_line=made.line.encode(),
+            ramdisks=(made.initrd.platform, made.initrd.application),
+            metadata=about.encode(),
+            memory=resources.memory << 20,
+            cpus=resources.cpus,
+        ),
+        together=threads,
+    )
+    return {outputs.EIF: b"".join(image.chunks)}, (Variant("", image.measurement),)
+
+
+def _guest(target: Literal["snp", "tdx"], made: _Made) -> tuple[Mapping[str, bytes], tuple[Variant, ...]]:
+    firmware = firmware_of(made.parts.debs, target)
+    found = confidential(
+        target,
+        firmware=firmware,
+        kernel=made.kernel.image,
+        initrd=made.initrd.whole,
+        command_line=made.line,
+        resources=made.recipe.app.resources,
+    )
+    return {outputs.FIRMWARE[target]: firmware, outputs.INITRD: made.initrd.whole}, found
+
+
+_WRITERS: Mapping[Target, Callable[[_Made], tuple[Mapping[str, bytes], tuple[Variant, ...]]]] = {
+    "nitro": _eif,
+    "qemu": _eif,
+    "snp": partial(_guest, "snp"),
+    "tdx": partial(_guest, "tdx"),
+}
+#: Whose registers a target shows: a simulated machine is one of Nitro's kind.
+_PLATFORMS: Mapping[Target, str] = {
+    "nitro": "nitro",
+    "qemu": "nitro",
+    "sgx": "sgx",
+    "snp": "snp",
+    "tdx": "tdx",
+}
+
+
+def _archive(members: Iterable[Member]) -> bytes:
+    stream = io.BytesIO()
+    write(stream, members)
+    return stream.getvalue()

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``nacre build``: the image of an application, and the registers that it will show."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from nacre.build import agent
+from nacre.build.app import Recipe
+from nacre.build.folder import replace, sums, unchanged
+from nacre.build.image import build, insist_on_lock, origin, parts_of
+from nacre.build.inputs import Inputs
+from nacre.build.lock import Lock
+from nacre.build.write import write
+from nacre.cli import terminal
+from nacre.cli.lock import download, inputs_option, mirror_option, mirrors_of
+from nacre.enclave.configure import configuration
+
+__all__ = ["Built", "command"]
+
+
+class Built(msgspec.Struct, frozen=True):
+    """What ``--json`` writes.
+
+    Attributes:
+        app: The application's name.
+        version: Its version.
+        folder: Where the image is.
+        lock: The SHA-256 of the lock, hex.
+        unchanged: Whether it was there already.
+        files: Name to SHA-256, hex.
+    """
+
+    app: str
+    version: str
+    folder: str
+    lock: str
+    unchanged: bool
+    files: dict[str, str]
+
+
+@click.command("build")
+@click.argument("app", metavar="APP", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to write; dist in APP, if left out.",
+)
+@mirror_option
+@inputs_option
+@click.option("--offline", is_flag=True, help="Take inputs only from where they are kept.")
+@click.option("--json", "as_json", is_flag=True, help="Say what was built as JSON.")
+def command(
+    app: Path,
+    *,
+    output: Path | None,
+    urls: tuple[str, ...],
+    folder: Path | None,
+    offline: bool,
+    as_json: bool,
+) -> int:
+    """Build the image of the application in the folder APP, as nacre.toml and nacre.lock say.
+
+    The same files give the same bytes on any machine. Beside the image are its registers for every target,
+    what it is made of, how it was made, and what of it can be attacked.
+    """
+    recipe = Recipe.load(app)
+    lock = Lock.load(recipe.folder)
+    code = agent.digest()
+    insist_on_lock(recipe, lock, agent=code)
+    place = output or recipe.folder / "dist"
+    made_from = origin(recipe, lock, agent=code)
+    same = unchanged(place, made_from)
+    if not same:
+        kept = Inputs(folder, offline=offline)
+        parts = parts_of(lock, mirrors=mirrors_of(recipe, urls), inputs=kept, download=download())
+        image = build(
+            recipe,
+            lock,
+            parts,
+            configure=lambda target, release: configuration(recipe.app, target, release),
+        )
+        replace(place, lambda new: write(image, new), origin=made_from)
+    _say(recipe, lock, place, same=same, as_json=as_json)
+    return 0
+
+
+def _say(recipe: Recipe, lock: Lock, place: Path, *, same: bool, as_json: bool) -> None:
+    files = dict(sums(place))
+    app = recipe.app
+    if as_json:
+        built = Built(app.name, app.version, str(place), lock.digest, same, files)
+        terminal.json(msgspec.json.encode(built))
+        return
+    terminal.out(
+        [
+            f"{app.name} {app.version} in {place}{' (nothing has changed)' if same else ''}",
+            *(
+                f"  {digest[:16]}  {(place / name).stat().st_size:>10}  {name}"
+                for name, digest in files.items()
+                if "/" not in name
+            ),
+        ]
+    )

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``nacre lock``: every input of an image by its digest."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from nacre.build.app import Recipe
+from nacre.build.debian.sources import Mirror, mirrors
+from nacre.build.download import Download
+from nacre.build.inputs import Inputs
+from nacre.build.lock import FILE, Lock
+from nacre.build.resolve import resolve
+from nacre.cli import terminal
+from nacre.errors import BuildError, ConfigurationError
+
+__all__ = ["command", "download", "inputs_option", "mirror_option", "mirrors_of"]
+
+mirror_option = click.option(
+    "--mirror",
+    "urls",
+    metavar="URL",
+    multiple=True,
+    help="A mirror of Debian, instead of those that this machine is configured for.",
+)
+inputs_option = click.option(
+    "--inputs",
+    "folder",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where inputs are kept; below the user's cache, if left out.",
+)
+
+
+@click.command("lock")
+@click.argument("app", metavar="APP", type=click.Path(file_okay=False, path_type=Path))
+@mirror_option
+@inputs_option
+@click.option("--check", is_flag=True, help="Write nothing; fail if the lock would change.")
+@click.option("--json", "as_json", is_flag=True, help="Write the lock as JSON to stdout as well.")
+def command(app: Path, *, urls: tuple[str, ...], folder: Path | None, check: bool, as_json: bool) -> int:
+    """Choose the inputs of the application's image in the folder APP, and write nacre.lock.
+
+    Debian's packages come from signed indices, Python's and npm's by their hashes. The lock names what files
+    of the image are of, and no mirror: whoever has the files builds the same bytes.
+    """
+    recipe = Recipe.load(app)
+    made = resolve(recipe, mirrors=mirrors_of(recipe, urls), inputs=Inputs(folder), download=download())
+    path = recipe.folder / FILE
+    old = _old(recipe.folder)
+    if check:
+        if old != made:
+            raise BuildError("lock-changed", file=str(path))
+    else:
+        path.write_bytes(made.encode())
+    if as_json:
+        terminal.json(made.encode().rstrip())
+        return 0
+    packages, wheels, modules = len(made.packages), len(made.wheels), len(made.modules)
+    size = sum(one.size for one in (*made.packages, *made.wheels, *made.modules))
+    terminal.out(
+        [
+            f"{path}: {packages} packages, {wheels} wheels, {modules} modules; {size >> 20} MiB",
+            *(f"  {line}" for line in _changes(old, made)),
+        ]
+    )
+    return 0
+
+
+def mirrors_of(recipe: Recipe, urls: tuple[str, ...]) -> tuple[Mirror, ...]:
+    """Return the mirrors that somebody named, or this machine's."""
+    if not urls:
+        return mirrors()
+    suite = recipe.build.suite
+    suites = (suite, f"{suite}-updates")
+    return tuple([Mirror(url.rstrip("/"), name) for url in urls for name in suites])
+
+
+def download() -> Download:
+    """Return what fetches files, and says so on a terminal."""
+    if not sys.stderr.isatty():
+        return Download()
+
+    def progress(name: str, done: int, total: int) -> None:
+        share = f"{100 * done // total:3d} %" if total else f"{done >> 10} KiB"
+        end = "\n" if done == total else ""
+        sys.stderr.write(f"\r\x1b[K{terminal.clean(name)[:60]}  {share}{end}")
+        sys.stderr.flush()
+
+    return Download(progress)
+
+
+def _old(folder: Path) -> Lock | None:
+    try:
+        return Lock.load(folder)
+    except (BuildError, ConfigurationError):
+        return None
+
+
+def _changes(old: Lock | None, new: Lock) -> list[str]:
+    """List in words what another lock has instead."""
+    if old is None:
+        return []
+    before = {one.name: one.version for one in (*old.packages, *old.wheels, *old.modules)}
+    after = {one.name: one.version for one in (*new.packages, *new.wheels, *new.modules)}
+    return [
+        f"{name}  {before.get(name, '(new)')} → {after.get(name, '(gone)')}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]

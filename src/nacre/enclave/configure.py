@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent in an image is told: it lies in the image and is measured with it."""
+
+from typing import Final
+
+from nacre.build.app import App
+from nacre.build.layout import APP, USER
+from nacre.build.recipe import Target
+from nacre.enclave.agent.config import Config
+
+__all__ = ["NSM", "PUBLIC", "UPLINK", "configuration"]
+
+#: The guest's port of the public listener, and the host's of a simulated security module and of the way out.
+PUBLIC, NSM, UPLINK = 8080, 9001, 9002
+
+#: Who is outside, on AF_VSOCK: a parent instance with Nitro, the host anywhere else.
+_PARENT, _HOST = 3, 2
+_SOCKETS: Final = "/run/nacre"
+
+
+def configuration(app: App, target: Target, release: str) -> bytes:
+    """Return the agent's configuration for a target.
+
+    Args:
+        app: The application.
+        target: What the image is for.
+        release: What the agent calls its release: the digest of all else in the image, hex.
+    """
+    outside = _PARENT if target in ("nitro", "qemu") else _HOST
+    inside = target == "sgx"
+    return Config(
+        app=app,
+        app_directory=APP,
+        public=f"tcp:127.0.0.1:{PUBLIC}" if inside else f"vsock:{PUBLIC}",
+        socket=f"{_SOCKETS}/agent.sock",
+        egress_socket=f"{_SOCKETS}/egress.sock" if app.egress else None,
+        uplink=("direct" if inside else f"vsock:{outside}:{UPLINK}") if app.egress else None,
+        release=release,
+        mode="genuine",
+        app_user=None if inside else USER,
+    ).encode()
