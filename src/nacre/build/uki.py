@@ -1,25 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """One file that firmware starts and measures: kernel, command line and first file system ("UKI").
 
-The file is systemd's stub with further sections. The stub extends PCR 11 by each of them before it starts the
-kernel, so the register can be computed before any boot.
+The file is systemd's stub with further sections. What it leaves in a TPM is known before any boot:
+:func:`nacre.platforms.tpm.uki.measure`.
 
-Source: Microsoft, PE Format; UAPI Group, "Unified Kernel Image"; systemd, ``src/boot/efi/stub.c`` at v252.
+Source: Microsoft, PE Format; UAPI Group, "Unified Kernel Image".
 """
 
-import hashlib
-import struct
 from collections.abc import Mapping
 from struct import Struct
 
-from nacre.errors import BuildError
+from nacre.errors import BuildError, MalformedEvidence
+from nacre.platforms.pe import Program, parse
 
-__all__ = ["assemble", "pcr11"]
+__all__ = ["assemble"]
 
-#: In the order in which the stub measures them.
-_MEASURED = (".linux", ".osrel", ".cmdline", ".initrd")
-_PE = b"PE\0\0"
-_NEW_HEADER, _IMAGE_SIZE, _HEADERS_SIZE = 0x3C, 56, 60
 _FILE_HEADER = Struct("<4sHHIIIHH")
 _SECTION = Struct("<8sIIIIIIHHI")
 _WORD = Struct("<I")
@@ -27,6 +22,8 @@ _READABLE_DATA = 0x40000040
 _PAGE = 4096
 #: Firmware and other tools disagree on how the last few bytes of a file are measured, unless it ends evenly.
 _EVEN = 512
+#: Firmware has the whole file in memory twice, below 4 GiB.
+_MOST = 1 << 30
 
 
 def assemble(stub: bytes, *, kernel: bytes, command_line: str, initrd: bytes) -> bytes:
@@ -39,24 +36,24 @@ def assemble(stub: bytes, *, kernel: bytes, command_line: str, initrd: bytes) ->
         initrd: Its first file system.
 
     Raises:
-        BuildError: ``uki-stub``: the stub is none, or has no room for further sections.
+        BuildError: ``uki-stub``: the stub is none, or nothing can be put into it; ``uki-kernel``: the kernel
+            is no EFI program, or one for another processor; ``uki-large``.
     """
+    program = _read(stub, "uki-stub")
+    if _read(kernel, "uki-kernel").machine != program.machine:
+        raise BuildError("uki-kernel", actual="it is for another processor than the stub")
     parts = _parts(kernel, command_line, initrd)
-    try:
-        header = bytearray(stub)
-        (start,) = _WORD.unpack_from(stub, _NEW_HEADER)
-        magic, machine, count, _, _, _, optional, flags = _FILE_HEADER.unpack_from(stub, start)
-        table = start + _FILE_HEADER.size + optional
-        sections = [_SECTION.unpack_from(stub, table + index * _SECTION.size) for index in range(count)]
-        room = _WORD.unpack_from(stub, start + 24 + _HEADERS_SIZE)[0]
-        end = max(offset + size for _, _, _, size, offset, *_ in sections)
-        address = max(base + size for _, size, base, *_ in sections)
-    except (struct.error, ValueError):
-        raise BuildError("uki-stub") from None
-    if magic != _PE or table + (count + len(parts)) * _SECTION.size > room or end > len(stub):
-        raise BuildError("uki-stub")
-    body = bytearray(stub[:end])
+    count = len(program.sections) + len(parts)
+    if program.table + count * _SECTION.size > program.headers:
+        raise BuildError("uki-stub", actual="there is no room for further sections")
+    if program.certificates or any(one.name.decode("latin-1") in parts for one in program.sections):
+        raise BuildError("uki-stub", actual="it is signed, or something was put into it already")
+    if sum(map(len, parts.values())) > _MOST:
+        raise BuildError("uki-large", expected=_MOST)
+    # Symbols for a debugger stand behind the sections; they are left out, and so is the time.
+    body = bytearray(stub[: max(one.offset + one.size for one in program.sections)])
     body += bytes(-len(body) % _EVEN)
+    address = max(one.address + one.memory for one in program.sections)
     added = bytearray()
     for name, content in parts.items():
         address += -address % _PAGE
@@ -66,24 +63,19 @@ def assemble(stub: bytes, *, kernel: bytes, command_line: str, initrd: bytes) ->
         )
         body += content + bytes(size - len(content))
         address += len(content)
-    header = body
-    # Symbols for a debugger stood behind the sections; they are left out, and so is the time.
-    _FILE_HEADER.pack_into(header, start, magic, machine, count + len(parts), 0, 0, 0, optional, flags)
-    at = table + count * _SECTION.size
-    header[at : at + len(added)] = added
-    _WORD.pack_into(header, start + 24 + _IMAGE_SIZE, address + -address % _PAGE)
-    return bytes(header)
+    magic, machine, _, _, _, _, optional, flags = _FILE_HEADER.unpack_from(stub, program.start)
+    _FILE_HEADER.pack_into(body, program.start, magic, machine, count, 0, 0, 0, optional, flags)
+    at = program.table + len(program.sections) * _SECTION.size
+    body[at : at + len(added)] = added
+    _WORD.pack_into(body, program.image_size, address + -address % _PAGE)
+    return bytes(body)
 
 
-def pcr11(*, kernel: bytes, command_line: str, initrd: bytes, algorithm: str = "sha256") -> bytes:
-    """Return PCR 11 as the stub leaves it, before systemd, where there is one, extends it by its phases."""
-    parts = _parts(kernel, command_line, initrd)
-    value = bytes(hashlib.new(algorithm).digest_size)
-    for name in _MEASURED:
-        for data in (name.encode() + b"\0", parts[name]):
-            digest = hashlib.new(algorithm, data).digest()
-            value = hashlib.new(algorithm, value + digest).digest()
-    return value
+def _read(data: bytes, code: str) -> Program:
+    try:
+        return parse(data)
+    except MalformedEvidence as error:
+        raise BuildError(code, actual=str(error)) from None
 
 
 def _parts(kernel: bytes, command_line: str, initrd: bytes) -> Mapping[str, bytes]:
