@@ -186,6 +186,30 @@ def test_the_clock_moves_or_says_why_not(tmp_path: Path) -> None:
     assert 99_990 < times[1] - times[0] < 100_010
 
 
+def test_a_fault_that_was_asked_for_and_not_applied_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["test", str(_WORM), "--hostile-host", "--seed", "1", "--rounds", "1", "--fault", "rollback"]
+    assert cli.main(words) == Exit.INCOMPLETE
+    told = capsys.readouterr().out
+    assert "INCOMPLETE: no fault was applied, so nothing was tested" in told
+    assert "not tried: rollback: no value of the app's environment begins with {data}" in told
+    assert "again: nacre test" in told
+    assert "--fault rollback" in told
+
+
+def test_faults_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["test", "--list-faults"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == list(FAULTS)
+
+
+@pytest.mark.parametrize(
+    "words", [("--fault", "quiet"), ("--only", "3,x"), ("--only", "3:loud"), ("--tee", "x")]
+)
+def test_options_that_mean_nothing(words: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["test", str(_WORM), "--hostile-host", *words]) == Exit.USAGE
+    assert words[0] in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

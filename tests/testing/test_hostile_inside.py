@@ -208,3 +208,29 @@ def test_an_app_that_refuses_an_old_disk_gets_the_newest_back(tmp_path: Path) ->
     assert (report.verdict, report.held) == ("held", 4)
     (event,) = report.events
     assert event.words.endswith("it refused, and got the newest again")
+
+
+_SUMS = """
+from hypothesis import given, strategies
+class Invariants:
+    def __init__(self, send):
+        self._send = send
+    @given(first=strategies.integers(0, 1000), second=strategies.integers(0, 1000))
+    def adds(self, first, second):
+        status, body = self._send("POST", "/", b"%d %d" % (first, second))
+        assert int(body) == first + second, f"not {body.decode()}"
+"""
+
+
+@pytest.mark.parametrize(("modulus", "breaks"), [(3000, False), (1000, True)])
+def test_invariants_are_hypothesis_properties(tmp_path: Path, *, modulus: int, breaks: bool) -> None:
+    program = f"def answer(body): return 200, b'%d' % (sum(map(int, body.split())) % {modulus})\n"
+    folder = _app(tmp_path, program + _ON_A_SOCKET, _SUMS, "")
+    report = run(folder, seed=6, rounds=20, faults=["repeat"])
+    assert (report.broken is not None) == breaks
+    assert breaks or report.held == 20
+    if report.broken:
+        assert "with first=" in report.broken.words
+        # Once each: Hypothesis draws and does nothing more, and draws the same again.
+        again = run(folder, seed=6, rounds=20, faults=["repeat"])
+        assert (again.broken, again.held) == (report.broken, report.held)

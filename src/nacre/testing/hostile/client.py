@@ -22,7 +22,7 @@ from typing import Literal, cast
 
 import msgspec
 
-from nacre.testing.hostile import honest
+from nacre.testing.hostile import honest, properties
 from nacre.testing.hostile.plan import Call, Method, Parameter, Value
 
 __all__ = ["Ended", "Offer", "main"]
@@ -114,6 +114,8 @@ def _offer(invariants: object) -> Offer:
 
 
 def _parameters(method: str, function: Callable[..., object]) -> tuple[Parameter, ...]:
+    if properties.inner(function):
+        return (Parameter("drawn", "property"),)
     hints = typing.get_type_hints(function)
     found = []
     for name in list(inspect.signature(function).parameters)[1:]:
@@ -125,18 +127,32 @@ def _parameters(method: str, function: Callable[..., object]) -> tuple[Parameter
 
 def _called(invariants: object, offer: Offer, call: Call) -> Ended:
     method = next(method for method in offer.methods if method.name == call.method)
-    kinds = {given.name: given.kind for given in method.parameters}
-    arguments: dict[str, Value | bytes] = {
-        name: bytes.fromhex(cast("str", value)) if kinds[name] == "bytes" else value
-        for name, value in call.arguments.items()
-    }
     try:
-        getattr(invariants, call.method)(**arguments)
+        _call(invariants, method, call)
     except OSError:
         return Ended("unanswered")
     except Exception as error:  # noqa: BLE001 (whatever it does not expect is broken, too)
         return Ended("broken", _words(error))
     return Ended("held")
+
+
+def _call(invariants: object, method: Method, call: Call) -> None:
+    kinds = {given.name: given.kind for given in method.parameters}
+    arguments: dict[str, Value | bytes] = {
+        name: bytes.fromhex(cast("str", value)) if kinds[name] == "bytes" else value
+        for name, value in call.arguments.items()
+    }
+    function = getattr(type(invariants), call.method)
+    if inner := properties.inner(function):
+        found = properties.drawn(function, invariants, cast("int", arguments["drawn"]))
+        try:
+            inner(invariants, **found)
+        except AssertionError as error:
+            given = ", ".join(f"{name}={value!r}" for name, value in found.items())
+            words = f"{_words(error)}, with {given}"
+            raise AssertionError(words) from error
+    else:
+        function(invariants, **arguments)
 
 
 def _words(error: Exception) -> str:

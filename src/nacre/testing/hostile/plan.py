@@ -30,11 +30,12 @@ class Parameter(msgspec.Struct, frozen=True):
     Attributes:
         name: Its name.
         kind: ``int`` (1 to 50), ``str``, ``bytes`` (drawn as hex digits) or ``names``: a mapping from some of
-            the names that the invariants list to whole numbers.
+            the names that the invariants list to whole numbers; ``property``: a number from which Hypothesis
+            draws all arguments.
     """
 
     name: str
-    kind: Literal["int", "str", "bytes", "names"]
+    kind: Literal["int", "str", "bytes", "names", "property"]
 
 
 class Method(msgspec.Struct, frozen=True):
@@ -162,6 +163,8 @@ def _value(chance: random.Random, kind: str, names: Sequence[str]) -> Value:
         case "names":
             chosen = chance.sample(names, chance.randint(0, len(names)))
             return {name: chance.randint(1, _MOST) for name in chosen}
+        case "property":
+            return chance.getrandbits(32)
         case "bytes":
             return chance.randbytes(chance.randint(0, _MOST)).hex()
         case _:
