@@ -32,6 +32,7 @@ _SECTIONS = {
     "snp_measure": [["benchmarks.snp_measure"]],
     "agent": [["benchmarks.agent"]],
     "boot": [["benchmarks.boot"]],
+    "image": [["benchmarks.image"]],
     "startup": [["benchmarks.startup"]],
     "memory": [["benchmarks.memory", *_OPENSSL]],
 }
