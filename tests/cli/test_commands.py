@@ -32,7 +32,7 @@ _COMMANDS = (
         "policy init",
     ),
     *("policy schema", "result", "result show", "result verify", "verify", "version"),
-    *("logs", "ps", "root", "root export", "root reset", "root show", "run", "stop"),
+    *("logs", "measure", "ps", "root", "root export", "root reset", "root show", "run", "stop"),
 )
 _GROUPS = {"conformance", "endorsements", "policy", "result", "root"}
 
