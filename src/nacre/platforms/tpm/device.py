@@ -6,8 +6,8 @@ Whatever the TPM answers, nothing but ``EnclaveError`` comes out of here.
 Not proven here:
     A real TPM: the one that is asked here is swtpm.
 
-Source: TCG, TPM 2.0 Library, part 3 (commands: 12.1 CreatePrimary 24.1, Quote 18.4, PCR_Read 22.4), part 2
-(structures).
+Source: TCG, TPM 2.0 Library, part 3 (CreatePrimary 24.1, Quote 18.4, PCR_Read 22.4, FlushContext
+28.4), part 2 (structures).
 """
 
 import os
@@ -20,13 +20,14 @@ from typing import Final, Self
 import msgspec
 
 from nacre.errors import EnclaveError
+from nacre.platforms.tpm.registers import PCRS, insist
 
 __all__ = ["Quoted", "Tpm"]
 
 _DEVICE = "/dev/tpmrm0"
 _MAX_RESPONSE: Final = 4096
 _PLAIN, _AUTHORIZED = 0x8001, 0x8002
-_CREATE_PRIMARY, _QUOTE, _PCR_READ = 0x131, 0x158, 0x17E
+_CREATE_PRIMARY, _QUOTE, _FLUSH_CONTEXT, _PCR_READ = 0x131, 0x158, 0x165, 0x17E
 _ENDORSEMENT: Final = 0x4000000B
 _HEADER = Struct(">HII")  # tag, size, code
 #: One session that is none: the empty password.
@@ -96,23 +97,31 @@ class Tpm:
             algorithm: The bank.
 
         Raises:
-            EnclaveError: ``tpm-device``.
+            EnclaveError: ``tpm-device``; ``device-no-register``: a register or the bank is not there.
+            ConfigurationError: ``tpm-bank``.
         """
+        insist(algorithm)
         wanted = sorted(set(registers))
+        absent = [number for number in wanted if number not in PCRS]
+        if absent:
+            raise EnclaveError("device-no-register", what=absent[0], expected="0 to 23")
         key, public = self._key()
-        selection = _selection(wanted, algorithm)
-        parameters = _sized(nonce) + pack(">H", _NULL) + selection
-        answer = self._asked(_QUOTE, pack(">I", key), parameters)
+        try:
+            parameters = _sized(nonce) + pack(">H", _NULL) + _selection(wanted, algorithm)
+            answer = self._asked(_QUOTE, key, parameters)
+        finally:
+            self._asked(_FLUSH_CONTEXT, b"", key)
         attest, signature = self._first(answer[4:])
         # Behind the signature there is the session, which says nothing.
         size = int.from_bytes(answer[:4], "big") - 2 - len(attest)
         pcrs = dict(self._values(wanted, algorithm))
         return Quoted(public=public, attest=attest, signature=signature[:size], pcrs=pcrs)
 
-    def _key(self) -> tuple[int, bytes]:
+    def _key(self) -> tuple[bytes, bytes]:
+        """Make the attestation key, and return its handle and its public area."""
         made = _sized(pack(">HH", 0, 0)) + _sized(_ATTESTATION) + _sized(b"") + pack(">I", 0)
         answer = self._asked(_CREATE_PRIMARY, pack(">I", _ENDORSEMENT), made)
-        return int.from_bytes(answer[:4], "big"), self._first(answer[8:])[0]
+        return answer[:4], self._first(answer[8:])[0]
 
     def _values(self, wanted: list[int], algorithm: str) -> Iterable[tuple[int, bytes]]:
         for start in range(0, len(wanted), _AT_ONCE):
@@ -122,7 +131,9 @@ class Tpm:
             # How often registers were extended so far; which are told; how many.
             rest = answer[4 + len(selection) + 4 :]
             if answer[4 : 4 + len(selection)] != selection:
-                raise EnclaveError("device-no-register", what=asked[0], expected=algorithm)
+                raise EnclaveError(
+                    "device-no-register", what=f"{asked[0]} of {algorithm}", expected="another bank"
+                )
             for number in asked:
                 value, rest = self._first(rest)
                 yield number, value
