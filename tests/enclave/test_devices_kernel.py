@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
@@ -151,6 +152,10 @@ def test_a_report_of_snp_comes_through_the_kernels_files(folder: Path, snp: Chip
         assert isinstance(device, SnpDevice)
         report = device.evidence(_DATA)
         assert report == snp.evidence(_DATA)
+        (kept,) = _names(folder / "tsm")
+        assert device.evidence(_DATA[::-1]) == snp.evidence(_DATA[::-1])
+        assert _names(folder / "tsm") == [kept]
+        device.close()
         assert _names(folder / "tsm") == []
         with pytest.raises(EnclaveError) as refused:
             device.extend("rtmr3", bytes(48))
@@ -200,13 +205,41 @@ def test_a_report_that_somebody_else_wrote_into_is_asked_for_again(
     folder: Path, snp: Chip, times: int, *, held: bool
 ) -> None:
     with Mount(folder / "tsm", _Disturbed(snp, times=times)):
-        if held:
-            assert tsm.report(str(folder / "tsm"), _DATA, by="sev_guest").outblob == snp.evidence(_DATA)
-        else:
-            with pytest.raises(EnclaveError) as refused:
-                tsm.report(str(folder / "tsm"), _DATA, by="sev_guest")
-            assert refused.value.code == "device-contended"
+        with contextlib.closing(tsm.Reports(str(folder / "tsm"), by=tsm.SNP)) as reports:
+            if held:
+                assert reports.ask(_DATA).outblob == snp.evidence(_DATA)
+            else:
+                with pytest.raises(EnclaveError) as refused:
+                    reports.ask(_DATA)
+                assert refused.value.code == "device-contended"
         assert _names(folder / "tsm") == []
+
+
+def test_what_somebody_wrote_since_the_last_report_or_removed_is_no_matter(folder: Path, snp: Chip) -> None:
+    with (
+        Mount(folder / "tsm", Reports(snp)),
+        contextlib.closing(tsm.Reports(str(folder / "tsm"), by=tsm.SNP)) as reports,
+    ):
+        reports.ask(_DATA)
+        (kept,) = _names(folder / "tsm")
+        tsm.write(folder / "tsm" / kept / "inblob", b"another's")
+        assert reports.ask(_DATA).outblob == snp.evidence(_DATA)
+        (other,) = _names(folder / "tsm")
+        assert other != kept
+        (folder / "tsm" / other).rmdir()
+        assert reports.ask(_DATA).outblob == snp.evidence(_DATA)
+        assert reports.ask(_DATA, auxiliary=True).auxblob == b""
+
+
+def test_threads_each_get_their_own_report(folder: Path, snp: Chip) -> None:
+    wanted = [bytes((number,)) * 64 for number in range(40)]
+    with (
+        Mount(folder / "tsm", Reports(snp)),
+        contextlib.closing(SnpDevice(reports=str(folder / "tsm"), node="/dev/null")) as device,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        assert list(pool.map(device.evidence, wanted)) == [snp.evidence(data) for data in wanted]
+        assert len(_names(folder / "tsm")) == 1
 
 
 class _Lying(Reports):
@@ -236,8 +269,9 @@ class _Lying(Reports):
 )
 def test_a_lying_kernel_is_no_surprise(folder: Path, snp: Chip, file: str, content: bytes, code: str) -> None:
     with Mount(folder / "tsm", _Lying(snp, file=file, content=content)):
-        with pytest.raises(EnclaveError) as refused:
-            SnpDevice(reports=str(folder / "tsm"), node="/dev/null").evidence(_DATA)
+        device = SnpDevice(reports=str(folder / "tsm"), node="/dev/null")
+        with contextlib.closing(device), pytest.raises(EnclaveError) as refused:
+            device.evidence(_DATA)
         assert refused.value.code == code
         assert _names(folder / "tsm") == []
 
@@ -251,7 +285,7 @@ def test_a_host_that_says_nonsense_beside_a_report_says_nothing(folder: Path, sn
 def test_report_data_are_64_bytes(folder: Path, snp: Chip, size: int) -> None:
     with Mount(folder / "tsm", Reports(snp)):
         with pytest.raises(EnclaveError) as refused:
-            tsm.report(str(folder / "tsm"), bytes(size), by="sev_guest")
+            tsm.Reports(str(folder / "tsm"), by=tsm.SNP).ask(bytes(size))
         assert refused.value.code == "device-size"
 
 

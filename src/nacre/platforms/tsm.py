@@ -14,6 +14,7 @@ import errno
 import fcntl
 import os
 import secrets
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ import msgspec
 
 from nacre.errors import EnclaveError
 
-__all__ = ["SNP", "TDX", "Report", "asked", "provider", "read", "report", "unreachable", "write"]
+__all__ = ["SNP", "TDX", "Report", "Reports", "asked", "provider", "read", "unreachable", "write"]
 
 #: What the kernel calls the maker of reports in a guest of TDX, and of SEV-SNP.
 TDX: Final = "tdx_guest"
@@ -38,7 +39,7 @@ _BUSY = frozenset({errno.EBUSY, errno.EAGAIN, errno.EINTR})
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One report and what came with it."""
+    """One report and what the host added, if that was asked for."""
 
     outblob: bytes
     auxblob: bytes
@@ -47,63 +48,104 @@ class Report(msgspec.Struct, frozen=True):
 def provider(directory: str) -> str | None:
     """Return who makes reports here (``TDX``, ``SNP``), or None where nobody does."""
     try:
-        with _Entry(directory) as entry:
+        entry = _Entry(directory)
+        try:
             return entry.word("provider")
+        finally:
+            entry.remove()
     except OSError:
         return None
 
 
-def report(directory: str, data: bytes, *, by: str) -> Report:
-    """Ask for a report.
+class Reports:
+    """Reports of one provider, by one directory that is kept from one to the next. Threads take turns."""
 
-    Args:
-        directory: The directory of reports.
-        data: 64 bytes that it commits to.
-        by: The provider that has to make it.
+    def __init__(self, directory: str, *, by: str) -> None:
+        """Say where and who; a directory is made for the first report.
 
-    Raises:
-        EnclaveError: ``device-size``, ``device-provider``, ``device-contended`` after a few attempts,
-            ``device-unreachable``, ``device-answer``.
-    """
-    if len(data) != DATA_SIZE:
-        raise EnclaveError("device-size", what="report data", expected=DATA_SIZE, actual=len(data))
-    for _ in range(ATTEMPTS):
+        Args:
+            directory: The directory of reports.
+            by: The provider that has to make them.
+        """
+        self._directory = directory
+        self._by = by
+        self._turn = threading.Lock()
+        self._entry: _Entry | None = None
+
+    def ask(self, data: bytes, *, auxiliary: bool = False) -> Report:
+        """Ask for a report.
+
+        Args:
+            data: 64 bytes that it commits to.
+            auxiliary: Whether to read what the host adds, too.
+
+        Raises:
+            EnclaveError: ``device-size``, ``device-provider``, ``device-contended`` after a few attempts,
+                ``device-unreachable``, ``device-answer``.
+        """
+        if len(data) != DATA_SIZE:
+            raise EnclaveError("device-size", what="report data", expected=DATA_SIZE, actual=len(data))
+        with self._turn:
+            for _ in range(ATTEMPTS):
+                found = self._attempt(data, auxiliary=auxiliary)
+                if found is not None:
+                    return found
+        raise EnclaveError("device-contended", what=self._directory, actual=ATTEMPTS)
+
+    def close(self) -> None:
+        """Remove the directory; another question would make one again."""
+        with self._turn:
+            self._drop()
+
+    def _attempt(self, data: bytes, *, auxiliary: bool) -> Report | None:
+        """Ask once, and say None if it is worth another time; whatever went wrong, the directory goes."""
+        kept = self._entry is not None
+        found = None
         try:
-            with _Entry(directory) as entry:
-                found = entry.ask(data, by=by)
+            if self._entry is None:
+                self._entry = _Entry(self._directory)
+                self._entry.insist_on(self._by)
+            found = self._entry.ask(data, auxiliary=auxiliary)
         except OSError as error:
-            if error.errno in _BUSY:
-                continue
-            raise unreachable(directory, error) from None
-        if found is not None:
-            return found
-    raise EnclaveError("device-contended", what=directory, actual=ATTEMPTS)
+            # Somebody removed the one that was kept: the next is new.
+            if error.errno not in _BUSY and not (kept and error.errno == errno.ENOENT):
+                raise unreachable(self._directory, error) from None
+        finally:
+            if found is None:
+                self._drop()
+        return found
+
+    def _drop(self) -> None:
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            entry.remove()
 
 
 class _Entry:
-    """A directory of our own for one report; goes with the block, whatever happens in it."""
+    """A directory of our own."""
 
     def __init__(self, directory: str) -> None:
         self._path = Path(directory, f"nacre-{os.getpid()}-{secrets.token_hex(8)}")
-
-    def __enter__(self) -> "_Entry":  # noqa: PYI034 (private)
         self._path.mkdir()
-        return self
+        self._seen: int | None = None
 
-    def __exit__(self, *_: object) -> None:
+    def remove(self) -> None:
         # Gone with the one who made it, if that is gone.
         with contextlib.suppress(OSError):
             self._path.rmdir()
 
-    def ask(self, data: bytes, *, by: str) -> Report | None:
-        """Write, read, and say None if somebody else wrote in between."""
+    def insist_on(self, maker: str) -> None:
         there = self.word("provider")
-        if there != by:
-            raise EnclaveError("device-provider", what=_WHAT, expected=by, actual=there)
-        before = self._generation()
+        if there != maker:
+            raise EnclaveError("device-provider", what=_WHAT, expected=maker, actual=there)
+
+    def ask(self, data: bytes, *, auxiliary: bool) -> Report | None:
+        """Write, read, and say None if somebody else wrote in between, or since the last report."""
+        before = self._generation() if self._seen is None else self._seen
         write(self._path / "inblob", data)
-        found = Report(read(self._path / "outblob"), self._auxiliary())
-        return found if self._generation() == before + 1 else None
+        found = Report(read(self._path / "outblob"), self._auxiliary() if auxiliary else b"")
+        self._seen = self._generation()
+        return found if self._seen == before + 1 else None
 
     def word(self, name: str) -> str:
         raw = read(self._path / name, limit=_MAX_WORD)

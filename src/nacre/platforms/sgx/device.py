@@ -42,6 +42,7 @@ class SgxDevice:
         """Remember where the pseudo-files are."""
         self._directory = Path(directory)
         self._turn = Lock()
+        self._certain = False
 
     def evidence(self, data: bytes, *, nonce: bytes | None = None, public_key: bytes | None = None) -> bytes:
         """Ask for a quote over 64 bytes.
@@ -101,12 +102,19 @@ class SgxDevice:
         """Do nothing: nothing is kept open."""
 
     def _quote(self, data: bytes) -> bytes:
-        kind = tsm.read(self._directory / "attestation_type", limit=32).decode("ascii", "replace").strip()
-        if kind != _KIND:
-            raise EnclaveError("device-provider", what="Gramine", expected=_KIND, actual=kind)
+        self._insist_on_kind()
         for _ in range(tsm.ATTEMPTS):
             tsm.write(self._directory / "user_report_data", data)
             quote = tsm.read(self._directory / "quote")
             if quote[_REPORT_DATA] == data:
                 return quote
         raise EnclaveError("device-contended", what=str(self._directory), actual=tsm.ATTEMPTS)
+
+    def _insist_on_kind(self) -> None:
+        """Look at how this enclave attests; its manifest says so, for as long as it runs."""
+        if self._certain:
+            return
+        kind = tsm.read(self._directory / "attestation_type", limit=32).decode("ascii", "replace").strip()
+        if kind != _KIND:
+            raise EnclaveError("device-provider", what="Gramine", expected=_KIND, actual=kind)
+        self._certain = True

@@ -63,7 +63,7 @@ class SnpDevice:
             reports: The directory of configfs-tsm's reports, where there is one.
             node: The guest's device.
         """
-        self._reports = reports
+        self._reports = None if reports is None else tsm.Reports(reports, by=tsm.SNP)
         self._node = node
 
     def evidence(self, data: bytes, *, nonce: bytes | None = None, public_key: bytes | None = None) -> bytes:
@@ -75,7 +75,7 @@ class SnpDevice:
         if nonce is not None or public_key is not None:
             raise EnclaveError("device-no-field", what=self.platform)
         if self._reports is not None:
-            found = tsm.report(self._reports, data, by=tsm.SNP).outblob
+            found = self._reports.ask(data).outblob
         else:
             _insist_on_size(data)
             found = self._report(_GET_REPORT, _REPORT_REQUEST.pack(data, 0))
@@ -121,11 +121,13 @@ class SnpDevice:
         return HKDF(SHA256(), 32, salt=None, info=_LABEL + context).derive(answer[_HEADER.size :])
 
     def close(self) -> None:
-        """Do nothing: nothing is kept open."""
+        """Remove the directory of our reports."""
+        if self._reports is not None:
+            self._reports.close()
 
     def _with_table(self) -> tsm.Report:
         if self._reports is not None:
-            return tsm.report(self._reports, bytes(tsm.DATA_SIZE), by=tsm.SNP)
+            return self._reports.ask(bytes(tsm.DATA_SIZE), auxiliary=True)
         room = ctypes.create_string_buffer(_CERTIFICATES)
         request = _EXT_REQUEST.pack(bytes(tsm.DATA_SIZE), 0, ctypes.addressof(room), _CERTIFICATES)
         return tsm.Report(self._report(_GET_EXT_REPORT, request), room.raw)

@@ -55,7 +55,8 @@ class TdxDevice:
             node: The guest's device.
             quotes: Whether there is a provider of quotes at all.
         """
-        self._reports = reports
+        self._reports = tsm.Reports(reports, by=tsm.TDX)
+        self._directory = reports
         self._measurements = Path(measurements)
         self._node = node
         self._quotes = quotes
@@ -65,13 +66,13 @@ class TdxDevice:
 
         Raises:
             EnclaveError: ``device-no-quote`` where only TDREPORTs are to be had, ``device-no-field`` for a
-                nonce or a key, and those of ``tsm.report``.
+                nonce or a key, and those of ``tsm.Reports``.
         """
         if nonce is not None or public_key is not None:
             raise EnclaveError("device-no-field", what=self.platform)
         if not self._quotes:
-            raise EnclaveError("device-no-quote", what=self._node, expected=self._reports)
-        quote = tsm.report(self._reports, data, by=tsm.TDX).outblob
+            raise EnclaveError("device-no-quote", what=self._node, expected=self._directory)
+        quote = self._reports.ask(data).outblob
         at = _REPORT_DATA.get(int.from_bytes(quote[:2], "little"), 0)
         if not at or quote[at : at + len(data)] != data:
             raise EnclaveError("device-answer", what="quote", actual="it commits to other bytes")
@@ -124,4 +125,5 @@ class TdxDevice:
         return None
 
     def close(self) -> None:
-        """Do nothing: nothing is kept open."""
+        """Remove the directory of our reports."""
+        self._reports.close()
