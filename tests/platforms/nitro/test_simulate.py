@@ -130,6 +130,9 @@ FAULTS = [
     (Faults(not_authority=("instance",)), {("nitro.chain", "not-a-ca")}),
     (Faults(short_path=("regional",)), {("nitro.chain", "path-too-long")}),
     (Faults(wrong_curve=("leaf",)), {("nitro.chain", "key-unusable")}),
+    (Faults(wrong_curve=("instance",)), {("nitro.chain", "key-unusable")}),
+    (Faults(wrong_curve=("zonal",)), {("nitro.chain", "key-unusable")}),
+    (Faults(wrong_curve=("regional",)), {("nitro.chain", "key-unusable")}),
 ]
 
 

@@ -2,7 +2,9 @@
 """Reports of simulated hardware: accepted under their root alone, and each fault found by its check."""
 
 import functools
+import hashlib
 
+import omne_attest
 import pytest
 
 from nacre.checks import Status
@@ -48,10 +50,10 @@ def _claims(
     )
 
 
-def _codes(faults: Faults, policy: SnpPolicy) -> set[tuple[str, str]]:
+def _codes(faults: Faults, policy: SnpPolicy, *, product: str) -> set[tuple[str, str]]:
     """Return every check that fails, with its code."""
     try:
-        claims = _claims(faults)
+        claims = _claims(faults, product=product)
     except VerificationError as error:
         return {(error.check, error.code)}
     except MalformedEvidence as error:
@@ -111,6 +113,7 @@ def test_what_a_report_has_no_room_for(data: bytes, registers: dict[str, bytes],
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("product", ["Milan", "Genoa", "Turin"])
 @pytest.mark.parametrize(
     ("faults", "failed"),
     [
@@ -142,8 +145,54 @@ def test_what_a_report_has_no_room_for(data: bytes, registers: dict[str, bytes],
         (Faults(wrong_signature=True), {("snp.signature", "signature-invalid")}),
     ],
 )
-def test_each_fault_is_found_by_its_check(faults: Faults, failed: set[tuple[str, str]]) -> None:
-    assert _codes(faults, SnpPolicy()) == failed
+def test_each_fault_is_found_by_its_check(faults: Faults, failed: set[tuple[str, str]], product: str) -> None:
+    assert _codes(faults, SnpPolicy(), product=product) == failed
+
+
+_OLDER = [("Milan", 2), ("Milan", 3), ("Genoa", 4), ("Genoa", 5)]
+
+
+def _outsider(
+    faults: Faults, *, product: str, version: int, pinned: bytes | None = None
+) -> omne_attest.Report:
+    """Have another program verify a report under the root that the caller gives it."""
+    made = machine(_root(), at=_NOW, faults=faults, product=product, version=version)
+    documents = made.endorsements(at=_NOW)
+    return omne_attest.verify(
+        made.evidence(_DATA, registers={"measurement": b"M" * 48}, at=_NOW),
+        documents["vek"],
+        documents["ask"],
+        documents["ark"],
+        hashlib.sha256(documents["ark"]).digest() if pinned is None else pinned,
+        omne_attest.Policy(measurement=b"M" * 48, report_data=_DATA),
+    )
+
+
+@pytest.mark.parametrize(("product", "version"), _OLDER)
+def test_another_verifier_takes_it_under_its_own_root_alone(product: str, version: int) -> None:
+    assert _outsider(Faults(), product=product, version=version).version == version
+    with pytest.raises(omne_attest.Fail) as refused:
+        _outsider(Faults(), product=product, version=version, pinned=omne_attest.vectors.ARK_SHA256)
+    assert refused.value.kind is omne_attest.FailKind.ARK_NOT_PINNED
+
+
+@pytest.mark.parametrize(("product", "version"), _OLDER)
+@pytest.mark.parametrize(
+    ("faults", "kind"),
+    [
+        (Faults(wrong_signature=True), omne_attest.FailKind.REPORT_SIGNATURE),
+        (Faults(other_chip=True), omne_attest.FailKind.CHIP_ID_MISMATCH),
+        (Faults(above_certificate=True), omne_attest.FailKind.TCB_MISMATCH),
+        (Faults(debug=True), omne_attest.FailKind.DEBUG_ENABLED),
+        (Faults(vmpl=1), omne_attest.FailKind.VMPL),
+    ],
+)
+def test_another_verifier_finds_the_same_faults(
+    product: str, version: int, faults: Faults, kind: omne_attest.FailKind
+) -> None:
+    with pytest.raises(omne_attest.Fail) as refused:
+        _outsider(faults, product=product, version=version)
+    assert refused.value.kind is kind
 
 
 def test_smt_is_found_where_a_policy_refuses_it() -> None:

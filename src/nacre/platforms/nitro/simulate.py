@@ -224,8 +224,7 @@ class NitroMachine:
                 name = name.replace("-enc0", "-enc1")
             draft = _draft(name, above, key.public_key(), *_dates(level, hour, self._faults))
             draft = self._extended(draft, level)
-            digest = hashes.SHA256() if signing.key_size == 256 else hashes.SHA384()  # noqa: PLR2004
-            certificates.append(draft.sign(signing, digest).public_bytes(Encoding.DER))
+            certificates.append(draft.sign(signing, hashes.SHA384()).public_bytes(Encoding.DER))
             above, signing = name, key
         return _Issued(tuple(certificates), signing)
 
