@@ -11,7 +11,9 @@ import pytest
 from tests.conftest import vector_roots
 from tests.platforms.nitro import images
 from tests.platforms.nitro.images import APP, BASE, CMDLINE, KERNEL, PARTS
+from tests.platforms.programs import program
 from tests.platforms.snp.firmware import firmware
+from tests.platforms.tdx.linux import linux
 
 from nacre import cli
 from nacre.build import outputs
@@ -184,12 +186,45 @@ def test_logs(shell: Shell) -> None:
     assert shell(_vectors("eventlog/tpm-qemu-ovmf-uki.bin"))[1].startswith("pcr0 ")
 
 
+def test_a_log_of_dstack(shell: Shell, tmp_path: Path) -> None:
+    event = {"imr": 3, "event_type": 134217729, "digest": "", "event": "app-id", "event_payload": "ab"}
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps([event]))
+    said = shell(path, "--explain")[1]
+    assert "rtmr0  " + 96 * "0" + "  (of nothing)" in said.splitlines()
+    assert "event log: app-id" in said
+
+
+def test_unified_kernel_images(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "image.efi"
+    magic = b"#### LoaderInfo: systemd-stub 252.39-1~deb12u2 ####\0"
+    kernel = program({".text": b"kernel"})
+    path.write_bytes(program({".sdmagic": magic, ".cmdline": b"quiet", ".linux": kernel, ".initrd": b"i"}))
+    said = shell(path)[1]
+    assert {line.split()[0] for line in said.splitlines()} >= {"pcr4", "pcr11"}
+    assert shell(path, "--phase", "enter-initrd")[1] != said
+    assert len(shell(path, "--bank", "sha384")[1]) > len(said)
+
+
 def test_machines_under_tdx(shell: Shell) -> None:
     image = _vectors("tdx/fw-64k.fd")
     status, said, _ = shell("--tee", "tdx", "--firmware", image, "--qemu", "10.1")
     assert status == Exit.ACCEPTED
     assert said.startswith("mrtd  ")
     assert shell("--tee", "tdx", "--firmware", image, "--qemu", "8.2")[1] != said
+
+
+def test_all_registers_of_a_td_need_a_log_of_such_a_machine(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "kernel").write_bytes(linux())
+    image, log = _vectors("tdx/fw-64k.fd"), _vectors("eventlog/ccel-trustee-CCEL_data_ovmf.bin")
+    machine = ("--tee", "tdx", "--qemu", "10.1", "--memory", "2048", "--kernel", tmp_path / "kernel")
+    more = ("--firmware", image, "--initrd", log, "--cmdline", "quiet")
+    names = [line.split()[0] for line in shell(*machine, *more, "--acpi", log)[1].splitlines()]
+    assert names == ["mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3"]
+    assert "rtmr0" not in shell(*machine, *more)[1]
+    predicted = tmp_path / "predicted.json"
+    predicted.write_text(shell(*machine, *more, "--acpi", log, "--json")[1])
+    assert "rtmr0 differs: first in TD HOB\n" in shell("--diff", predicted, log)[1]
 
 
 @pytest.mark.parametrize(

@@ -47,12 +47,15 @@ def _hex(text: str) -> int:
 @click.option("--role", metavar="ARN", help="Nitro: the role of the parent instance, for PCR3.")
 @click.option("--instance", metavar="ID", help="Nitro: the parent instance, for PCR4.")
 @click.option("--bank", metavar="HASH", help="TPM: the hash of its registers, else sha256.")
+@click.option(
+    "--phase", "phases", metavar="NAME", multiple=True, help="TPM: what systemd measures, in order."
+)
 def command(files: tuple[str, ...], *, explain: bool, diff: bool, as_json: bool, **options: object) -> int:
     """Compute the registers that hardware will report, from what will be started.
 
-    A FILE that tells by itself what it is: an enclave image (EIF), an SGX stream (.sgxs) or signature
-    (.sig), a unified kernel image, an event log of a TPM or a TD, or what --json wrote. A FOLDER is one
-    that nacre build wrote. Otherwise options name the parts.
+    A FILE is one that tells what it is: an enclave image (EIF), an SGX stream (.sgxs) or signature (.sig),
+    a unified kernel image, an event log of a TPM, of a TD or of dstack, or what --json wrote. A FOLDER is
+    one that nacre build wrote. Otherwise options name the parts.
 
     With --diff two files are compared, or a file with the parts; it exits with 10 if they differ.
     """

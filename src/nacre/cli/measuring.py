@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 TEES: Final = ("nitro", "snp", "sev-es", "sev", "tdx", "sgx", "tpm")
 
-_EIF, _JSON, _PE, _SGXS = b".eif", b"{", b"MZ", b"ECREATE\0"
+_EIF, _JSON, _LIST, _PE, _SGXS = b".eif", b"{", b"[", b"MZ", b"ECREATE\0"
 _LOG, _LOG_AT = b"Spec ID Event03\0", 32
 _MIB = 1 << 20
 
@@ -43,6 +43,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
         role: ARN of the parent instance's role.
         instance: Identifier of the parent instance.
         bank: The TPM's bank.
+        phases: What systemd measures while it starts.
     """
 
     tee: str = ""
@@ -60,6 +61,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     role: str = ""
     instance: str = ""
     bank: str = "sha256"
+    phases: tuple[str, ...] = ()
 
     @property
     def describes(self) -> bool:
@@ -100,7 +102,14 @@ def _file(path: str, data: memoryview, given: Given) -> tuple[str, Measurement]:
     if data[: len(_PE)] == _PE:
         from nacre.platforms.tpm import uki  # noqa: PLC0415 (each loads only what it uses)
 
-        return "tpm", uki.measure(image=data, algorithm=given.bank)
+        return "tpm", uki.measure(
+            image=data, algorithm=given.bank, phases=given.phases, command_line=given.command_line
+        )
+    if data[:1] == _LIST:
+        from nacre.appraisal.systems import dstack_replay  # noqa: PLC0415 (as above)
+        from nacre.appraisal.systems.eventlog import parse  # noqa: PLC0415 (as above)
+
+        return "tdx", dstack_replay.measurement(parse(bytes(data)))
     from nacre.platforms.sgx import sigstruct  # noqa: PLC0415 (as above)
     from nacre.platforms.sgx.measure import measure  # noqa: PLC0415 (as above)
 
