@@ -9,7 +9,7 @@ import msgspec
 
 from nacre.cli import terminal
 from nacre.cli.exits import Exit
-from nacre.cli.measured import Measured, compared, compared_lines, lines, saved
+from nacre.cli.measured import Measured, compared, compared_lines, lines, saved, uncompared
 from nacre.cli.measuring import TEES, Given, measured
 from nacre.errors import ConfigurationError
 
@@ -95,6 +95,5 @@ def _differences(one: Measured, other: Measured, *, as_json: bool) -> int:
         terminal.json(msgspec.json.encode(differences))
     else:
         terminal.out(compared_lines(differences, one, other, terminal.style(sys.stdout)))
-        if not differences:
-            terminal.note(["no register differs"])
+        terminal.note([*uncompared(one, other), *([] if differences else ["no register differs"])])
     return Exit.REJECTED if differences else Exit.ACCEPTED

@@ -12,7 +12,7 @@ from nacre.platforms.measuring import Measurement, Part, differences
 from nacre.platforms.nitro.measure import empty_registers
 from nacre.trust import json
 
-__all__ = ["Difference", "Measured", "compared", "compared_lines", "lines", "read", "saved"]
+__all__ = ["Difference", "Measured", "compared", "compared_lines", "lines", "read", "saved", "uncompared"]
 
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 _MAX_SAVED = 16 << 20
@@ -119,7 +119,7 @@ def lines(measured: Measured, style: terminal.Style, columns: int, *, explain: b
 
 
 def compared(one: Measured, other: Measured) -> tuple[Difference, ...]:
-    """Name the registers in which two differ.
+    """Name the registers that both know and in which they differ.
 
     Raises:
         ConfigurationError: ``measure-tees``: they are of two TEEs.
@@ -132,8 +132,17 @@ def compared(one: Measured, other: Measured) -> tuple[Difference, ...]:
                 register, None if here is None else _step(here), None if there is None else _step(there)
             )
             for register, here, there in differences(one.measurement, other.measurement)
+            if register in one.measurement.registers and register in other.measurement.registers
         ]
     )
+
+
+def uncompared(one: Measured, other: Measured) -> Iterator[str]:
+    """Say which registers only one of two knows."""
+    mine, theirs = one.measurement.registers, other.measurement.registers
+    for source, names in ((one.source, [*mine.keys() - theirs]), (other.source, [*theirs.keys() - mine])):
+        if names:
+            yield f"not compared: {', '.join(sorted(names))}, known from {terminal.clean(source)} alone"
 
 
 def compared_lines(
@@ -146,9 +155,8 @@ def compared_lines(
         where = "its steps are the same" if first is None else f"first in {terminal.clean(first.label)}"
         yield f"{style.paint(name, 'bold')} differs: {where}"
         for side, step in ((one, difference.one), (other, difference.other)):
-            value = side.measurement.registers.get(name)
             yield f"  {terminal.clean(side.source)}"
-            yield f"    {'not known' if value is None else value.hex()}"
+            yield f"    {side.measurement.registers[name].hex()}"
             if first is not None:
                 yield from [f"    {style.paint(line, 'cyan')}" for line in _said(step)]
 
