@@ -23,6 +23,7 @@ from nacre.build.app import App
 from nacre.build.tree import Tree
 from nacre.enclave.instances import Instance
 from nacre.enclave.launch import bubblewrap, namespaces
+from nacre.enclave.launch.ahead import compile_ahead
 from nacre.enclave.launch.faults import read
 from nacre.enclave.launch.prepare import Places, software, told
 from nacre.enclave.launch.simulated import emulator, insist_unchanged, registers, release, uplink
@@ -73,6 +74,7 @@ async def start(instance: Instance, app: App, folder: Path) -> AsyncIterator[Spa
             confine=made.confine(readable=[source], writable=[places.app], directory=source),
         )
         places.config.write_bytes(config.encode())
+        compile_ahead()
         reading, writing = os.pipe()
         line = made.sandbox(
             [sys.executable, "-IB", "-m", "nacre.enclave.agent", str(places.config)],
