@@ -234,8 +234,9 @@ def _tdx(given: Given) -> Measurement:
     version = _need(given.qemu, "--qemu")
     if not given.kernel:
         return mrtd(firmware, order=qemu(version, memory=0).order)
-    acpi = ccel.acpi(ccel.replay(_mapped(given.acpi))) if given.acpi else None
-    boot = qemu(version, memory=_need(given.memory, "--memory") * _MIB, acpi=acpi)
+    boot = qemu(version, memory=_need(given.memory, "--memory") * _MIB)
+    if given.acpi:
+        boot = ccel.learned(ccel.replay(_mapped(given.acpi)), boot)
     return measure(
         firmware=firmware,
         kernel=bytes(_mapped(given.kernel)),

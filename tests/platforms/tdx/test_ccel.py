@@ -11,7 +11,7 @@ from struct import Struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.platforms.tdx.images import BOOT, HOB, image, section
+from tests.platforms.tdx.images import BOOT, MEMORY_OF_OVMF, image, section
 
 from nacre.errors import MalformedEvidence, NacreError
 from nacre.platforms.measuring import differences
@@ -79,33 +79,31 @@ def test_names_that_other_firmware_gives(vectors: Path) -> None:
 
 def test_why_rtmr0_differs(vectors: Path) -> None:
     """A prediction for 4 GiB against the log of a machine with 2: the first event says it."""
-    memory = [
-        section(3, address=0x810000, memory=0x10000),
-        section(3, address=0x80B000, memory=0x2000),
-        HOB,
-        section(3, address=0x800000, memory=0x6000),
-    ]
     real = ccel.replay(_read(vectors / "measure/eventlog", _LOGS[4]))
-    firmware = image((BOOT, *memory, section(1, address=0xFFFFD000, memory=0x1000, size=0x1000)))
-    boot = Boot(memory=4 << 30, acpi=ccel.acpi(real), separator="rtmr0")
+    variables = section(1, address=0xFFFFD000, memory=0x1000, size=0x1000)
+    firmware = image((BOOT, *MEMORY_OF_OVMF, variables))
+    boot = ccel.learned(real, Boot(memory=4 << 30))
+    assert boot.separator == "rtmr0"
     first = next(iter(differences(rtmr0(firmware, boot), real)))
     assert first[1] is not None
     assert first[2] is not None
     assert (first[0], first[1].label, first[2].label) == ("rtmr0", "TD HOB (memory 4096 MiB)", "TD HOB")
-    boot = Boot(memory=2 << 30, acpi=ccel.acpi(real), separator="rtmr0")
+    boot = ccel.learned(real, Boot(memory=2 << 30))
     first = next(iter(differences(rtmr0(firmware, boot), real)))
     assert first[1] is not None
     assert first[1].label == "configuration firmware volume"
 
 
 def test_acpi_tables_that_are_not_logged() -> None:
-    data = _event(1, 10, b"ACPI DATA")
+    data, boot = _event(1, 10, b"ACPI DATA"), Boot(memory=1 << 30)
     with pytest.raises(MalformedEvidence) as raised:
-        ccel.acpi(ccel.replay(_HEAD + data * 2))
+        ccel.learned(ccel.replay(_HEAD + data * 2), boot)
     assert raised.value.code == "ccel-acpi"
     more = ccel.replay(_HEAD + data * 4)
     assert more.parts[3].label == "more ACPI data"
-    assert ccel.acpi(more) == ccel.acpi(ccel.replay(_HEAD + data * 3))
+    three = ccel.learned(ccel.replay(_HEAD + data * 3), boot)
+    assert ccel.learned(more, boot) == three
+    assert (three.memory, three.separator) == (1 << 30, "rtmr1")
 
 
 @pytest.mark.parametrize("register", [0, 5])
@@ -136,7 +134,8 @@ def _named(name: str, value: bytes, units: int | None = None) -> bytes:
         (0x80000003, b"short", "EV_EFI_BOOT_SERVICES_APPLICATION"),
         (0x80000003, bytes(32), "program"),
         (0x80000003, bytes(32) + b"\4\4\6\0a\0" + b"\4\4\1\0", "program a"),
-        (0x8000000A, b"", "firmware"),
+        (0x8000000A, b"", "configuration firmware volume"),
+        (0x8000000A, b"\1", "firmware"),
         (0x8000000A, b"\3abcdef", "firmware abc"),
         (0x06, b"short", "EV_EVENT_TAG"),
         (0x06, bytes(8), "EV_EVENT_TAG"),
@@ -155,6 +154,17 @@ def test_a_boot_variable_is_quoted_only_where_its_digest_is() -> None:
     events = _event(1, _BOOT, data, b"\1\0") + _event(1, _BOOT, data, b"?")
     right, wrong = ccel.replay(_HEAD + events).parts
     assert (right.value, wrong.value) == ("0100", "")
+
+
+def test_what_a_log_leaves_out_is_known_by_its_digest() -> None:
+    order = ccel.replay(_HEAD + _event(1, _BOOT, b"", b"\0\0")).parts[0]
+    assert (order.label, order.value) == ("boot variable BootOrder", "0000")
+    security = bytes.fromhex("cbb219d73a3d9645a3bcdad00e67656f")
+    absent = Struct("<16sQQ").pack(security, 2, 0) + "db".encode("utf-16-le")
+    variable = ccel.replay(_HEAD + _event(1, 0x80000001, b"", absent)).parts[0]
+    assert (variable.label, variable.value) == ("variable db", "not set")
+    other = ccel.replay(_HEAD + _event(1, 0x80000001, b"", absent + b"x")).parts[0]
+    assert (other.label, other.value) == ("EV_EFI_VARIABLE_DRIVER_CONFIG", "")
 
 
 @given(st.binary(max_size=300))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.platforms.tdx.images import BOOT, HOB, image, section
+from tests.platforms.tdx.images import BOOT, HOB, image, ovmf_4m, section
 from tests.platforms.tdx.linux import linux
 
 from nacre.errors import ConfigurationError, MalformedEvidence
@@ -22,14 +22,7 @@ from nacre.platforms.tpm import eventlog
 _GIB = 1 << 30
 _ACPI = Acpi.of(loader=b"loader", pointer=b"pointer", tables=b"tables")
 _BOOT = Boot(memory=2 * _GIB, acpi=_ACPI)
-_MEMORY = [
-    section(3, address=0x810000, memory=0x10000),
-    section(3, address=0x80B000, memory=0x2000),
-    HOB,
-    section(3, address=0x800000, memory=0x6000),
-]
-_VARIABLES = section(1, address=0xFFFFD000, memory=0x1000, size=0x1000)
-_FIRMWARE = image((BOOT, *_MEMORY, _VARIABLES))
+_FIRMWARE = ovmf_4m()
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +36,43 @@ def _digests(log: eventlog.EventLog, register: int) -> list[bytes]:
     return [one.digests["sha384"] for one in log.events if one.register == register]
 
 
-def test_a_real_machines_rtmr0(log: eventlog.EventLog) -> None:
+def test_a_real_machines_rtmr0(log: eventlog.EventLog, vectors: Path) -> None:
     """All but the ACPI tables is predicted, event by event, and so is the order."""
     logged = _digests(log, 1)
-    acpi = Acpi(*logged[8:11])
-    parts = list(rtmr0(_FIRMWARE, Boot(memory=2 * _GIB, acpi=acpi, separator="rtmr0")).parts)
-    # Its variables were those of Debian's OVMF_VARS_4M.fd, which has no other name here than its digest.
-    assert parts[1].label == "configuration firmware volume"
-    assert logged[1].hex().startswith("344bc51c980ba621aaa00da3ed7436f7")
-    assert [part.digest for part in parts[:1] + parts[2:]] == logged[:1] + logged[2:]
+    made = rtmr0(_FIRMWARE, Boot(memory=2 * _GIB, acpi=Acpi(*logged[8:11]), separator="rtmr0"))
+    assert [part.digest for part in made.parts] == logged
+    expected = json.loads((vectors / "measure/eventlog/expected.json").read_text())
+    assert made.registers["rtmr0"].hex() == expected["ccel-trustee-CCEL_data_ovmf.bin"]["rtmrs"]["0"]
+
+
+def test_another_real_machines_quote() -> None:
+    """From Dstack-TEE/dstack, dstack/verifier/fixtures/tdx-lite-getquote.json: QEMU 8.2.2, newer EDK2."""
+    acpi = Acpi(
+        *map(
+            bytes.fromhex,
+            (
+                "095d04cf26fe03aef6e3561fa24c1aa1cea93f4aeaf563b1f9f7616184c53454875925759434769cec2490acb563a337",
+                "8d9a4d4777a1bc77ecd9d8d37a4628129a80052a510320159a20a923bd07a0e90d8d1f2e1ebf088992b25f0d0fa672ef",
+                "3070721e169bc41884724cb0e6b3082e1baf249083d8b389181ba50b9afa951057876c380b8870e8c2facf2eff67a2b6",
+            ),
+        )
+    )
+    boot = Boot(memory=2 * _GIB, acpi=acpi)
+    assert (
+        rtmr0(_FIRMWARE, boot).registers["rtmr0"].hex()
+        == "f8438db36b96f85d8752ff7f24a89ec05c79ec9eda2ba732c897fb970ca429365b7471b1c054cb84f17b1c2b23ba6640"
+    )
+    # Of its kernel only the digest is known; all that follows is predicted.
+    kernel = (
+        "ac7e632dcf5cd2a1fe5c1f41f4d9b8219570e64ed3c61038fdbf25404e6f542ffd57f276bc5076307efaf882e6d64177"
+    )
+    value = hashlib.sha384(bytes(48) + bytes.fromhex(kernel)).digest()
+    for part in rtmr1(linux(), initrd=0, boot=boot).parts[1:]:
+        value = hashlib.sha384(value + part.digest).digest()
+    assert (
+        value.hex()
+        == "2023546e7f3b9d1228e274f70c44d481162540f8452544520a796a52f06879709b81a824a26792a7822327504b0d2aee"
+    )
 
 
 def test_a_real_machines_rtmr1(log: eventlog.EventLog) -> None:
@@ -60,10 +81,10 @@ def test_a_real_machines_rtmr1(log: eventlog.EventLog) -> None:
 
 
 def test_debians_variables(log: eventlog.EventLog) -> None:
+    assert hashlib.sha384(_FIRMWARE[:0x84000]).digest() == _digests(log, 1)[1]
     path = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
-    content = path.read_bytes() if path.exists() else b""
-    if content:
-        assert hashlib.sha384(content).digest() == _digests(log, 1)[1]
+    if path.exists():
+        assert path.read_bytes() == _FIRMWARE[:0x84000]
 
 
 def test_td_hob_vectors(vectors: Path) -> None:

@@ -20,18 +20,19 @@ import msgspec
 
 from nacre.errors import MalformedEvidence
 from nacre.platforms.measuring import Measurement, Part
-from nacre.platforms.tdx.rtmr import ACPI, RTMRS, Acpi
+from nacre.platforms.tdx.rtmr import ACPI, RTMRS, Acpi, Boot, usual
 from nacre.platforms.tpm import eventlog
 from nacre.platforms.tpm import replay as tpm
 
-__all__ = ["acpi", "explained", "replay"]
+__all__ = ["explained", "learned", "replay"]
 
 _ALGORITHM = "sha384"
 _NUMBERS = dict(enumerate(RTMRS, start=1))
-_TAG, _FLAGS, _IPL, _BOOT, _PROGRAM, _BLOB = 0x06, 0x0A, 0x0D, 0x80000002, 0x80000003, 0x8000000A
+_SEPARATOR, _TAG, _FLAGS, _IPL = 0x04, 0x06, 0x0A, 0x0D
+_BOOT, _PROGRAM, _BLOB = 0x80000002, 0x80000003, 0x8000000A
 _VARIABLES = {0x80000001: "variable", _BOOT: "boot variable", 0x800000E0: "authority"}
 _LABELS = {
-    0x04: "separator",
+    _SEPARATOR: "separator",
     0x80000006: "partition table",
     0x80000007: "EFI action",
     0x8000000B: "TD HOB",
@@ -72,26 +73,31 @@ def explained(log: eventlog.EventLog) -> Measurement:
     return Measurement(registers, tuple(_labelled(events, made.parts)))
 
 
-def acpi(measurement: Measurement) -> Acpi:
-    """Take the digests of ACPI tables from a replayed log.
+def learned(measurement: Measurement, boot: Boot) -> Boot:
+    """Take from a replayed log what the image does not tell: ACPI tables, and which register is marked twice.
 
     Only a log whose registers are those of a verified quote says what this machine has. Whether it should
     have that is for whoever takes it over to judge: firmware and kernel run what these tables hold.
 
     Raises:
-        MalformedEvidence: ``ccel-acpi``: the log has not one event for each of the three.
+        MalformedEvidence: ``ccel-acpi``: the log has not one event for each of the three tables.
     """
-    found = [part.digest for part in measurement.of(RTMRS[0]) if part.label in ACPI]
+    parts = measurement.of(RTMRS[0])
+    found = [part.digest for part in parts if part.label in ACPI]
     if len(found) != len(ACPI):
         raise MalformedEvidence("ccel-acpi", actual=len(found))
-    return Acpi(*found)
+    twice = [part.label for part in parts].count(_LABELS[_SEPARATOR]) > 1
+    return msgspec.structs.replace(boot, acpi=Acpi(*found), separator="rtmr0" if twice else "rtmr1")
 
 
 def _labelled(events: Sequence[eventlog.Event], parts: Sequence[Part]) -> Iterator[Part]:
-    tables = iter(ACPI)
+    tables, known = iter(ACPI), usual()
     for event, part in zip(events, parts, strict=True):
         value = part.value
-        if event.kind == _FLAGS and event.data == _ACPI_DATA:
+        if not event.data and part.digest in known:
+            # dstack's log leaves out what was measured; of this there is one way to come by the digest.
+            label, value = known[part.digest].label, known[part.digest].value
+        elif event.kind == _FLAGS and event.data == _ACPI_DATA:
             label = next(tables, "more ACPI data")
         elif event.kind in _VARIABLES and len(event.data) >= _NAMED.size:
             label, content = _variable(event)
@@ -118,7 +124,7 @@ def _label(event: eventlog.Event) -> str:
     if kind == _PROGRAM and len(data) >= _LOADED.size:
         return f"program {_file(data[_LOADED.size :])}".rstrip()
     if kind == _BLOB:
-        name = _ascii(data[1 : 1 + data[0]]) if data else ""
+        name = _ascii(data[1 : 1 + data[0]]) if data else "Fv("
         return "configuration firmware volume" if name.startswith("Fv(") else f"firmware {name}".rstrip()
     if kind in (_IPL, _FLAGS):
         return _ascii(data)

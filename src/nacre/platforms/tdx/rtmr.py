@@ -12,10 +12,10 @@ RTMR2
 
 Nobody extends RTMR3 before the first process runs.
 
-Not proven here: a whole boot; no TD can be started without the hardware. The parts are held against logs from
-machines with the hardware, against QEMU itself (the header that it gives to a kernel) and against values of
-another program. A TD that starts a unified kernel image, or from a disk, has other events: of these replay
-a log (:mod:`nacre.platforms.tdx.ccel`).
+Not proven here: a whole boot; no TD can be started without the hardware. RTMR0 of two machines that have it,
+whose logs others published, comes out to the bit, given their ACPI tables; so does what follows the kernel in
+RTMR1. The header that QEMU gives to a kernel is held against QEMU itself. A TD that starts a unified kernel
+image, or from a disk, has other events: of these replay a log (:mod:`nacre.platforms.tdx.ccel`).
 
 Source: tianocore/edk2, ``OvmfPkg/Tcg/TdTcg2Dxe``, ``SecurityPkg/Library/DxeTpm2MeasureBootLib``,
 ``OvmfPkg/Library/SecMeasurementLib``, ``OvmfPkg/AcpiPlatformDxe/QemuFwCfgAcpi.c``; Linux,
@@ -39,7 +39,7 @@ from nacre.platforms.tdx.mrtd import Order
 from nacre.platforms.tdx.tdvf import Kind, sections
 from nacre.platforms.tpm.registers import measured
 
-__all__ = ["ACPI", "RTMRS", "SHELL", "Acpi", "Boot", "extended", "rtmr0", "rtmr1", "rtmr2"]
+__all__ = ["ACPI", "RTMRS", "SHELL", "Acpi", "Boot", "extended", "rtmr0", "rtmr1", "rtmr2", "usual"]
 
 #: The registers that can be extended.
 RTMRS = ("rtmr0", "rtmr1", "rtmr2", "rtmr3")
@@ -188,6 +188,12 @@ def rtmr2(command_line: str, *, initrd: bytes) -> Measurement:
     return extended(parts, RTMRS[2:3])
 
 
+def usual() -> Mapping[bytes, Part]:
+    """Return what firmware measures of a machine on which nothing is set, by digest."""
+    parts = [*_secure({}), *_options((SHELL,))]
+    return {part.digest: part for part in parts}
+
+
 def _rtmr0(firmware: bytes, boot: Boot) -> Iterator[Part]:
     if boot.acpi is None:
         raise ConfigurationError("tdx-acpi")
@@ -204,15 +210,19 @@ def _rtmr0(firmware: bytes, boot: Boot) -> Iterator[Part]:
     yield _separator("rtmr0")
     for label, digest in zip(ACPI, (boot.acpi.loader, boot.acpi.pointer, boot.acpi.tables), strict=True):
         yield Part(register="rtmr0", label=label, input="ACPI", digest=digest)
-    numbers = range(len(boot.options))
+    yield from _options(boot.options)
+    if boot.separator == "rtmr0":
+        yield _separator("rtmr0")
+
+
+def _options(options: Sequence[bytes]) -> Iterator[Part]:
+    numbers = range(len(options))
     order = b"".join(number.to_bytes(2, "little") for number in numbers)
     words = " ".join(f"{number:04x}" for number in numbers)
     yield _part("rtmr0", "boot variable BootOrder", "parameters", order, value=words)
-    for number, option in enumerate(boot.options):
+    for number, option in enumerate(options):
         label = f"boot variable Boot{number:04X}"
         yield _part("rtmr0", label, "parameters", option, value=option.hex())
-    if boot.separator == "rtmr0":
-        yield _separator("rtmr0")
 
 
 def _secure(given: Mapping[str, bytes]) -> Iterator[Part]:
