@@ -4,6 +4,10 @@
 What it signs is as correct as AMD's own. ``Faults`` makes it sign what AMD's firmware never would: for
 tests of verifiers and of policies.
 
+Other verifiers accept it under its own root: omne-attest (Milan and Genoa; the tests run it), and, by hand,
+go-sev-guest 0.15.0 (Milan and Genoa, VCEK and VLEK, with revocations; it knows no certificate of Turin's, for
+their FMC) and tinfoil 0.15.0 (Genoa).
+
 Source: as in ``report.py``, ``vek.py`` and ``ghcb.py``.
 """
 

@@ -39,8 +39,12 @@ _VEK_LIFE = 7 * 365 * _DAY
 _LIST_LIFE = 180 * _DAY
 _RSA_BITS = 4096
 _PSS = padding.PSS(padding.MGF1(hashes.SHA384()), 48)
+_LISTS = "https://kdsintf.amd.com/vcek/v1/{}/crl"
 _AMD = "1.3.6.1.4.1.3704.1"
 _ARCS = dict(zip(COMPONENTS, ("3.9", "3.1", "3.2", "3.3", "3.8"), strict=True))
+_RESERVED = ("3.4", "3.5", "3.6", "3.7")
+#: What VCEKs call a product, where that is not the line's name.
+_STEPPED = {"Milan": "Milan-B0"}
 _IA5_STRING = 0x16
 
 _PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -60,8 +64,9 @@ def create_root(*, at: int) -> Root:
     ark, authority = (rsa.generate_private_key(65537, _RSA_BITS) for _ in range(2))
     certificates = []
     for name in PRODUCTS:
-        draft = _draft(f"ARK-{name}", f"ARK-{name}", ark.public_key(), at - _DAY, at + _ROOT_LIFE)
-        certificates.append(_issued(_authority(draft, None), ark))
+        own = _name(f"ARK-{name}")
+        draft = _authority(_draft(own, own, ark.public_key(), at - _DAY, at + _ROOT_LIFE), None, line=name)
+        certificates.append(_issued(_identified(draft, ark.public_key()), ark))
     secrets = {"ark.key": ark, "authority.key": authority}
     documents = {
         name: key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
@@ -76,6 +81,7 @@ class Issuer:
     def __init__(self, root: Root, product: Product, faults: Faults) -> None:
         """Take the keys of a root that ``create_root`` made."""
         self._ark = root.certificates[list(PRODUCTS).index(product.name)]
+        self._issuer = x509.load_der_x509_certificate(self._ark).subject
         self._root = _load(root.documents["ark.key"])
         self._authority = _load(root.documents["authority.key"])
         self._product = product
@@ -84,17 +90,20 @@ class Issuer:
     def certify(self, hwid: bytes, tcb: Tcb, *, at: int) -> Certified:
         """Make and certify a key for a chip at a TCB."""
         product, kind = self._product, "vlek" if self._faults.vlek else "vcek"
-        above = product.asvk if self._faults.vlek else product.ask
+        above = _name(product.asvk if self._faults.vlek else product.ask)
         begins, ends = self._dates("ask", at, _ROOT_LIFE - _DAY)
-        draft = _draft(above, f"ARK-{product.name}", self._authority.public_key(), begins, ends)
-        ask = _issued(_authority(draft, 0), self._root)
+        public = self._authority.public_key()
+        draft = _authority(_draft(above, self._issuer, public, begins, ends), 0, line=product.name)
+        ask = _issued(_identified(draft, public, by=self._root.public_key()), self._root)
         key = ec.generate_private_key(ec.SECP384R1())
         begins, ends = self._dates("vek", at, _VEK_LIFE)
-        draft = _draft(COMMON_NAMES[kind], above, key.public_key(), begins, ends)
-        extensions = {"1": _number(product.struct_version), "2": _text(product.name)}
+        draft = _draft(_name(COMMON_NAMES[kind]), above, key.public_key(), begins, ends)
+        name = product.name if self._faults.vlek else _STEPPED.get(product.name, product.name)
+        extensions = {"1": _number(product.struct_version), "2": _text(name)}
         for name, level in zip(COMPONENTS, msgspec.structs.astuple(tcb), strict=True):
             if level is not None:
                 extensions[_ARCS[name]] = _number(level)
+        extensions |= dict.fromkeys(_RESERVED, _number(0))
         extensions |= {"5": _text(CSP)} if self._faults.vlek else {"4": hwid}
         for arcs, value in extensions.items():
             oid = x509.ObjectIdentifier(f"{_AMD}.{arcs}")
@@ -109,7 +118,7 @@ class Issuer:
             begins, ends = at - _DAY - _LIST_LIFE, at - _DAY
         draft = (
             x509.CertificateRevocationListBuilder()
-            .issuer_name(_name(f"ARK-{self._product.name}"))
+            .issuer_name(self._issuer)
             .last_update(_time(begins))
             .next_update(_time(ends))
             .add_extension(x509.CRLNumber(max(begins, 0) // _DAY), critical=False)
@@ -128,11 +137,13 @@ class Issuer:
         return at - _DAY, at - _DAY + life
 
 
-def _draft(subject: str, issuer: str, key: _PublicKey, begins: int, ends: int) -> x509.CertificateBuilder:
+def _draft(
+    subject: x509.Name, issuer: x509.Name, key: _PublicKey, begins: int, ends: int
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
+        .subject_name(subject)
+        .issuer_name(issuer)
         .serial_number(x509.random_serial_number())
         .not_valid_before(_time(begins))
         .not_valid_after(_time(ends))
@@ -140,7 +151,7 @@ def _draft(subject: str, issuer: str, key: _PublicKey, begins: int, ends: int) -
     )
 
 
-def _authority(draft: x509.CertificateBuilder, length: int | None) -> x509.CertificateBuilder:
+def _authority(draft: x509.CertificateBuilder, length: int | None, *, line: str) -> x509.CertificateBuilder:
     usage = x509.KeyUsage(
         digital_signature=False,
         content_commitment=False,
@@ -152,8 +163,23 @@ def _authority(draft: x509.CertificateBuilder, length: int | None) -> x509.Certi
         encipher_only=False,
         decipher_only=False,
     )
-    constraints = x509.BasicConstraints(ca=True, path_length=length)
-    return draft.add_extension(constraints, critical=True).add_extension(usage, critical=True)
+    where = [x509.UniformResourceIdentifier(_LISTS.format(line))]
+    return (
+        draft.add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(
+            x509.CRLDistributionPoints([x509.DistributionPoint(where, None, None, None)]), critical=False
+        )
+    )
+
+
+def _identified(
+    draft: x509.CertificateBuilder, key: rsa.RSAPublicKey, *, by: rsa.RSAPublicKey | None = None
+) -> x509.CertificateBuilder:
+    draft = draft.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    if by is None:
+        return draft
+    return draft.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by), critical=False)
 
 
 def _issued(draft: x509.CertificateBuilder, key: rsa.RSAPrivateKey) -> bytes:
@@ -170,12 +196,15 @@ def _load(der: bytes) -> rsa.RSAPrivateKey:
 
 
 def _name(common_name: str) -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Advanced Micro Devices"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-        ]
+    parts = (
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "Engineering"),
+        (NameOID.COUNTRY_NAME, "US"),
+        (NameOID.LOCALITY_NAME, "Santa Clara"),
+        (NameOID.STATE_OR_PROVINCE_NAME, "CA"),
+        (NameOID.ORGANIZATION_NAME, "Advanced Micro Devices"),
+        (NameOID.COMMON_NAME, common_name),
     )
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in parts])
 
 
 def _time(seconds: int) -> dt.datetime:
