@@ -59,7 +59,7 @@ class Started(msgspec.Struct, frozen=True):
     type=click.Choice(NAMES),
     default=NAMES[0],
     show_default=True,
-    help="What runs it: a sandboxed process, or a machine in software emulation.",
+    help="What runs it; see above.",
 )
 @click.option(
     "--kernel",
@@ -101,6 +101,9 @@ def command(
 
     The launcher process: agent and application are processes of this machine in a sandbox. Registers are
     stand-ins, computed from the application's files.
+
+    The launcher gvisor: the same, but their system calls are answered by gVisor (runsc), a kernel in user
+    space, and the machine's kernel sees few of them. For root.
 
     The launcher vm: QEMU emulates a machine that boots a kernel and the agent. Registers are measured from
     what boots; nitro only.

@@ -14,7 +14,7 @@ from nacre.enclave.emulate.chip import Chip
 from nacre.enclave.emulate.fuse import Mount
 from nacre.enclave.emulate.gramine import Attestation
 from nacre.enclave.emulate.sockets import MessageSocket
-from nacre.enclave.emulate.tsm import Measurements, Reports
+from nacre.enclave.emulate.tsm import Measurements, Reports, ReportsAtOnce
 from nacre.errors import EnclaveError
 from nacre.platforms.device import DevicePaths
 from nacre.platforms.simulation import Machine
@@ -43,6 +43,7 @@ class Emulator:
         directory: Path,
         clock: Callable[[], int],
         secret: bytes = b"",
+        closing: bool = True,
     ) -> None:
         """Remember what to serve.
 
@@ -52,7 +53,9 @@ class Emulator:
             directory: A folder of its own with a short path; made if need be.
             clock: Tells the time, Unix seconds.
             secret: What sealing keys are derived from; random by default, so that they end with the chip.
+            closing: Whether callers' closing of a file is seen here; gVisor keeps open what it opened.
         """
+        self._reports = Reports if closing else ReportsAtOnce
         self.chip = Chip(machine, registers=registers, clock=clock, secret=secret)
         self.endorsements = directory / "endorsements"
         self._machine = machine
@@ -98,14 +101,14 @@ class Emulator:
             case "sgx":
                 stack.enter_context(self._mount(self.paths.attestation, Attestation(self.chip)))
             case "tdx":
-                stack.enter_context(self._mount(self.paths.tsm, Reports(self.chip)))
+                stack.enter_context(self._mount(self.paths.tsm, self._reports(self.chip)))
                 stack.enter_context(self._mount(self.paths.tsm_measurements, Measurements(self.chip)))
             case _:
                 from nacre.platforms.snp.simulate import SnpMachine  # noqa: PLC0415 (likewise)
 
                 machine = self._machine
                 table = machine.certificate_table() if isinstance(machine, SnpMachine) else b""
-                stack.enter_context(self._mount(self.paths.tsm, Reports(self.chip, auxblob=table)))
+                stack.enter_context(self._mount(self.paths.tsm, self._reports(self.chip, auxblob=table)))
 
     def _mount(self, path: str, tree: Attestation | Measurements | Reports) -> Mount:
         directory = Path(path)

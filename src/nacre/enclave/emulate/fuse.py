@@ -220,7 +220,8 @@ class Mount:
     def _read(self, _: int, body: bytes) -> bytes:
         handle, offset, size = _TRANSFER.unpack_from(body)
         opened = self._open[handle]
-        if opened.content is None:
+        # Who keeps a file open (gVisor does) begins anew at its beginning, as in sysfs.
+        if opened.content is None or (offset == 0 and not self._tree.deferred):
             opened.content = self._tree.read(opened.names)
         return opened.content[offset : offset + size]
 

@@ -10,7 +10,7 @@ from nacre.enclave.emulate.chip import Chip
 from nacre.enclave.emulate.fuse import Names
 from nacre.platforms import tsm
 
-__all__ = ["Measurements", "Reports"]
+__all__ = ["Measurements", "Reports", "ReportsAtOnce"]
 
 _DIRECTORY = stat.S_IFDIR | 0o755
 _READABLE = stat.S_IFREG | 0o444
@@ -115,6 +115,12 @@ class Reports:
         if entry is None:
             raise _refused(errno.ENOENT)
         return entry
+
+
+class ReportsAtOnce(Reports):
+    """The same for callers whose closing is not seen: what they write counts as soon as it is written."""
+
+    deferred: ClassVar[bool] = False
 
 
 class Measurements:

@@ -17,7 +17,7 @@ from nacre.errors import EnclaveError
 __all__ = ["NAMES", "Inside", "Launcher", "find"]
 
 #: Name to module of this package.
-_MODULES: Final = {"process": "process", "vm": "machine"}
+_MODULES: Final = {"process": "process", "gvisor": "gvisor", "vm": "machine"}
 NAMES: Final = tuple(_MODULES)
 
 

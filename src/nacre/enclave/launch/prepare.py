@@ -151,6 +151,8 @@ def told(
     *,
     devices: DevicePaths,
     endorsements: Path,
+    directory: Path | None = None,
+    sockets: Path | None = None,
     confine: tuple[str, ...] = (),
     user: int | None = None,
 ) -> Config:
@@ -162,17 +164,19 @@ def told(
         places: Where its sockets are.
         devices: Where the hardware is.
         endorsements: The folder with the vendor's documents.
+        directory: Where the application's files are inside, if not where they are here.
+        sockets: The folder of the application's sockets inside, likewise.
         confine: What is put before the application's command line.
         user: The user that the application runs as, if the agent changes it.
     """
-    directory = Path(instance.source) / app.source
+    sockets = sockets or places.app
     return Config(
         app=app,
-        app_directory=str(directory),
+        app_directory=str(directory or Path(instance.source) / app.source),
         public=f"unix:{places.public}",
-        socket=str(places.app / "agent.sock"),
-        dstack_socket=str(places.app / "dstack.sock"),
-        egress_socket=str(places.app / "egress.sock") if app.egress else None,
+        socket=str(sockets / "agent.sock"),
+        dstack_socket=str(sockets / "dstack.sock"),
+        egress_socket=str(sockets / "egress.sock") if app.egress else None,
         uplink=f"unix:{places.uplink}" if app.egress else None,
         release=instance.release,
         mode="simulated",

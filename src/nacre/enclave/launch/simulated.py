@@ -50,13 +50,16 @@ def insist_unchanged(instance: Instance, app: App, tree: Tree, folder: Path) -> 
         raise EnclaveError("run-changed", what=instance.source)
 
 
-def emulator(instance: Instance, values: Mapping[str, bytes], folder: Path) -> Emulator:
+def emulator(
+    instance: Instance, values: Mapping[str, bytes], folder: Path, *, closing: bool = True
+) -> Emulator:
     """Make the simulated hardware, and write down what it is trusted by.
 
     Args:
         instance: Of which enclave.
         values: The registers that it shows.
         folder: The instance's own.
+        closing: Whether the inside's closing of a device's file is seen here.
     """
     now = int(time.time())
     root = development_root(simulator(instance.platform).FAMILY, at=now)
@@ -66,6 +69,7 @@ def emulator(instance: Instance, values: Mapping[str, bytes], folder: Path) -> E
         registers=values,
         directory=Places(Path(instance.runtime)).device,
         clock=lambda: int(time.time()),
+        closing=closing,
     )
 
 
