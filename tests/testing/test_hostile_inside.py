@@ -84,16 +84,19 @@ class Invariants:
 """
 
 
-@pytest.mark.parametrize("path", ["/usr/bin", "/nowhere"], ids=["bubblewrap", "namespaces"])
+@pytest.mark.parametrize(
+    ("path", "rounds"), [("/usr/bin", 2), ("/nowhere", 1)], ids=["bubblewrap", "namespaces"]
+)
 def test_the_guest_is_in_the_sandbox_and_two_of_them_have_one_port(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, rounds: int
 ) -> None:
     monkeypatch.setenv("PATH", path)  # where bubblewrap is, or nothing
     program = f"OUTSIDE = {str(tmp_path)!r}\n{_SEEN}{_ON_A_PORT}"
     folder = _app(tmp_path, program, _WHAT_IS_SEEN, "port = 8765\n")
-    report = run(folder, seed=_seed("clones", "look", 1, 2, ("look",)), rounds=2, faults=["clones"])
-    assert (report.broken, report.held) == (None, 2)
-    assert report.events[0].words.startswith("started a clone on a copy of the disk")
+    seed = _seed("clones", "look", 1, 2, ("look",))
+    report = run(folder, seed=seed, rounds=rounds, faults=["clones"])
+    assert (report.broken, report.held) == (None, rounds)
+    assert ("clones" in report.applied) == (rounds == 2)
 
 
 _ANSWERS = """
@@ -105,12 +108,11 @@ class Invariants:
 """
 
 
-@pytest.mark.parametrize("platform", ["sgx", "tdx"])
-def test_other_hardware_is_killed_and_started_again(tmp_path: Path, platform: str) -> None:
+def test_other_hardware_has_a_hostile_host_too(tmp_path: Path) -> None:
     folder = _app(tmp_path, f"def answer(body): return 200, body\n{_ON_A_SOCKET}", _ANSWERS, "")
-    seed = _seed("restart", "look", 0, 2, ("look",))
-    report = run(folder, seed=seed, rounds=2, faults=["restart"], platform=platform)
-    assert (report.verdict, report.platform, report.applied) == ("held", platform, {"restart": 1})
+    seed = _seed("repeat", "look", 0, 1, ("look",))
+    report = run(folder, seed=seed, rounds=1, faults=["repeat"], platform="tdx")
+    assert (report.verdict, report.platform, report.applied) == ("held", "tdx", {"repeat": 1})
 
 
 _LAST_WINS = """
@@ -222,15 +224,12 @@ class Invariants:
 """
 
 
-@pytest.mark.parametrize(("modulus", "breaks"), [(3000, False), (1000, True)])
-def test_invariants_are_hypothesis_properties(tmp_path: Path, *, modulus: int, breaks: bool) -> None:
-    program = f"def answer(body): return 200, b'%d' % (sum(map(int, body.split())) % {modulus})\n"
+def test_invariants_are_hypothesis_properties(tmp_path: Path) -> None:
+    program = "def answer(body): return 200, b'%d' % (sum(map(int, body.split())) % 1500)\n"
     folder = _app(tmp_path, program + _ON_A_SOCKET, _SUMS, "")
-    report = run(folder, seed=6, rounds=20, faults=["repeat"])
-    assert (report.broken is not None) == breaks
-    assert breaks or report.held == 20
-    if report.broken:
-        assert "with first=" in report.broken.words
-        # Once each: Hypothesis draws and does nothing more, and draws the same again.
-        again = run(folder, seed=6, rounds=20, faults=["repeat"])
-        assert (again.broken, again.held) == (report.broken, report.held)
+    report = run(folder, seed=6, rounds=80, faults=["repeat"])
+    assert report.broken is not None
+    assert "with first=" in report.broken.words
+    # Hypothesis draws and does nothing more, and draws the same again.
+    again = run(folder, seed=6, rounds=80, faults=["repeat"])
+    assert (again.broken, again.held) == (report.broken, report.held)

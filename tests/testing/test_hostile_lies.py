@@ -21,8 +21,7 @@ _ORACLE = """
 import collections, concurrent.futures, http.client, http.server, json, os, socket, socketserver, ssl
 HOW, HOSTS = os.environ["HOW"], os.environ["HOSTS"].split()
 
-def told(target):
-    host = target.partition(":")[0]
+def reached(target):
     way = socket.socket(socket.AF_UNIX)
     way.connect(os.environ["NACRE_EGRESS"])
     way.sendall(f"CONNECT {target} HTTP/1.1\\r\\nhost: {target}\\r\\n\\r\\n".encode())
@@ -30,30 +29,30 @@ def told(target):
     while not head.endswith(b"\\r\\n\\r\\n"):
         byte = way.recv(1)
         if not byte:
-            raise OSError("no way out")
+            break
         head += byte
-    if b" 200 " not in head:
-        raise OSError("no way out")
-    if HOW.startswith("tls"):
-        context = ssl.create_default_context()
-        if HOW == "tls-unchecked":
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        way = context.wrap_socket(way, server_hostname=host)
-    asking = http.client.HTTPConnection(host)
-    asking.sock = way
-    call = {"jsonrpc": "2.0", "id": 1, "method": "price", "params": ["gold"]}
-    asking.request("POST", "/", json.dumps(call))
-    return int(json.loads(asking.getresponse().read())["result"], 16)
+    return way if b" 200 " in head else None
 
-def tried(target):
+def told(target, way):
+    host = target.partition(":")[0]
     try:
-        return told(target)
+        if HOW.startswith("tls"):
+            context = ssl.create_default_context()
+            if HOW == "tls-unchecked":
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            way = context.wrap_socket(way, server_hostname=host)
+        asking = http.client.HTTPConnection(host)
+        asking.sock = way
+        call = {"jsonrpc": "2.0", "id": 1, "method": "price", "params": ["gold"]}
+        asking.request("POST", "/", json.dumps(call))
+        return int(json.loads(asking.getresponse().read())["result"], 16)
     except Exception:
         return None
 
 def price():
+    ways = [reached(target) for target in HOSTS]
     with concurrent.futures.ThreadPoolExecutor(2 if HOW == "both" else 1) as pool:
-        found = list(pool.map(tried, HOSTS))
+        found = list(pool.map(told, HOSTS, ways))
     found, count = collections.Counter(found).most_common(1)[0]
     if found is None or HOW == "quorum" and count < 2:
         raise LookupError("nobody to believe")
@@ -134,7 +133,7 @@ def test_an_oracle_that_believes_one_host_is_found_and_found_again(
 ) -> None:
     folder = _oracle(tmp_path, "believe", "one.example:80")
     words = ["test", str(folder), "--hostile-host", "--seed", "5", "--rounds", "30", *_LIES, "--json"]
-    assert cli.main([*words, "--shorter", "5"]) == Exit.REJECTED
+    assert cli.main([*words, "--shorter", "2"]) == Exit.REJECTED
     found = json.loads(capsys.readouterr().out)
     assert found["verdict"] == "broken"
     assert "which nobody pays" in found["broken"]["words"]
@@ -178,20 +177,12 @@ def test_answers_are_lost_cut_late_and_repeated(tmp_path: Path) -> None:
     assert (report.verdict, set(report.applied)) == ("held", set(kinds))
 
 
-def test_who_is_never_asked_has_not_been_tested(tmp_path: Path) -> None:
-    folder = _oracle(tmp_path, "believe", "one.example:80")
-    # One connection at a time: no answer is ever kept until a later one.
-    report = _run(folder, "egress-reorder", rounds=2)
-    assert report.verdict == "incomplete"
-    assert report.not_tried == {}
-
-
 def test_answers_on_two_connections_come_in_another_order(tmp_path: Path) -> None:
     folder = _oracle(tmp_path, "both", "one.example:80", "two.example:80")
-    report = _run(folder, "egress-reorder", rounds=8)
+    report = _run(folder, "egress-reorder", rounds=4)
     assert report.verdict == "held"
     assert {event.words for event in report.events} <= {
-        f"kept the answer of {name}.example:80 until a later one was given" for name in ("one", "two")
+        f"kept the answer of {name}.example:80 until another was given" for name in ("one", "two")
     }
 
 

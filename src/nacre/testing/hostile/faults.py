@@ -72,7 +72,7 @@ _TABLE: Mapping[Kind, Sort] = {
     "egress-cut": Sort("delivers the first bytes of a host's answer and hangs up", 1, 0, 400),
     "egress-delay": Sort("delivers a host's answer late", 1, 10, 300),
     "egress-repeat": Sort("delivers the app's request to a host again (not inside TLS)", 1, 1, 3),
-    "egress-reorder": Sort("delivers a host's answer after the one to a later question", 1),
+    "egress-reorder": Sort("delivers a host's answer after another's that was to come later", 1),
     "lie-value": Sort("changes a value in a host's answer", 3, 0, 9999),
     "lie-old": Sort("gives an earlier answer to the same question", 3, 1, 8),
     "lie-other": Sort("resolves a host's name to another's address", 2, 0, 9),

@@ -13,7 +13,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
@@ -51,6 +51,8 @@ class Setup(msgspec.Struct, frozen=True):
         app: The application.
         source: A copy of its files.
         shown: A folder that it sees beside them, as the host writes it.
+        registers: What that source is measured as.
+        release: The fingerprint of its release.
         machine: The hardware; clones and restarts are on the same.
         secret: What that hardware derives sealing keys from.
         clock: The clock that the application is shown.
@@ -59,6 +61,8 @@ class Setup(msgspec.Struct, frozen=True):
     app: App
     source: Path
     shown: Path
+    registers: Mapping[str, bytes]
+    release: str
     machine: Machine
     secret: bytes
     clock: Clock
@@ -72,12 +76,22 @@ class Setup(msgspec.Struct, frozen=True):
             EnclaveError: There is no development root, and none can be made.
         """
         copied, shown = folder / "source", folder / "shown"
-        Tree.read(source)
+        registers = measure.registers(platform, app, Tree.read(source))
+        release = Release.parse(measure.release_text(app, {platform: registers})).fingerprint.hex()
         shutil.copytree(source, copied, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         shown.mkdir()
         made, now = simulator(platform), int(time.time())
         machine = made.machine(development_root(made.FAMILY, at=now), at=now)
-        return cls(app, copied, shown, machine, os.urandom(32), Clock(shown / "clock", app))
+        return cls(
+            app=app,
+            source=copied,
+            shown=shown,
+            registers=registers,
+            release=release,
+            machine=machine,
+            secret=os.urandom(32),
+            clock=Clock(shown / "clock", app),
+        )
 
     def trust(self, certificate: bytes) -> None:
         """Have the application's TLS trust an authority, in the variable that OpenSSL reads."""
@@ -120,11 +134,9 @@ class Guest:
         for folder in (places.app, places.outside, places.device):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-        registers = measure.registers(setup.machine.platform, setup.app, Tree.read(setup.source))
-        release = Release.parse(measure.release_text(setup.app, {setup.machine.platform: registers}))
         emulator = Emulator(
             setup.machine,
-            registers=registers,
+            registers=setup.registers,
             directory=places.device,
             clock=lambda: int(time.time()),
             secret=setup.secret,
@@ -135,7 +147,7 @@ class Guest:
                 listener = Listener(f"unix:{places.uplink}", self._uplink, limits=Limits())
                 await listener.open()
                 self._stack.push_async_callback(listener.close)
-            places.config.write_bytes(self._told(emulator, release.fingerprint.hex()).encode())
+            places.config.write_bytes(self._told(emulator).encode())
             self._process = self._started()
             await self._up(self._process)
         except BaseException:
@@ -191,7 +203,7 @@ class Guest:
             problem = error.strerror or str(error)
             raise EnclaveError("hostile-start", what=self._setup.app.name, actual=problem) from None
 
-    def _told(self, emulator: Emulator, release: str) -> Config:
+    def _told(self, emulator: Emulator) -> Config:
         setup, app, places = self._setup, self._setup.app, self._places
         environment = {
             name: f"{self.data}{value.removeprefix(DATA)}" if value.startswith(DATA) else value
@@ -205,7 +217,7 @@ class Guest:
             socket=str(places.app / "agent.sock"),
             egress_socket=str(places.app / "egress.sock") if app.egress else None,
             uplink=f"unix:{places.uplink}" if app.egress else None,
-            release=release,
+            release=setup.release,
             mode="simulated",
             devices=emulator.paths,
             endorsements=str(emulator.endorsements),

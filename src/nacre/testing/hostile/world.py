@@ -32,8 +32,8 @@ __all__ = ["World"]
 
 _CLIENT_HELLO = b"\x16"
 _IDLE = 60.0
-#: Seconds that an answer waits for a later question before it is given nevertheless.
-_LATER = 0.5
+#: Seconds that an answer waits for another to be given first: if nobody else is connected, or somebody is.
+_ALONE, _TOGETHER = 0.5, 10.0
 _LONGEST_LINE = 1 << 24
 _QUIET = Fault("quiet")
 
@@ -184,10 +184,11 @@ class World:
 
     async def _wait_for_later(self, target: str) -> None:
         self._later.clear()
+        patience = _ALONE if len(self._tasks) == 1 else _TOGETHER
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LATER):
+            async with asyncio.timeout(patience):
                 await self._later.wait()
-                self._log.say("egress-reorder", f"kept the answer of {target} until a later one was given")
+                self._log.say("egress-reorder", f"kept the answer of {target} until another was given")
 
     async def _asked(self, question: Question) -> Answer:
         """Ask the invariants what is true."""
