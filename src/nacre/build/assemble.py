@@ -42,11 +42,13 @@ class Parts(NamedTuple):
         debs: Each package and its bytes.
         wheels: Each wheel and its bytes.
         modules: npm's packages, as they lie in the image.
+        kernel: The kernel that was built for it, if one was.
     """
 
     debs: Mapping[Deb, bytes]
     wheels: Mapping[Wheel, bytes]
     modules: tuple[Member, ...]
+    kernel: Ready | None = None
 
 
 class Layers(NamedTuple):
@@ -129,15 +131,18 @@ def assemble(recipe: Recipe, parts: Parts, files: Files, kernel: Ready, *, pytho
     return Layers(platform, application)
 
 
-def kernel_of(debs: Mapping[Deb, bytes], recipe: Recipe) -> Ready:
-    """Return the kernel of a recipe: of a package, or of a folder.
+def kernel_of(recipe: Recipe, parts: Parts) -> Ready:
+    """Return the kernel of a recipe: that was built, of a package, or of a folder.
 
     Raises:
         BuildError: ``kernel-…``, ``package-…``.
     """
+    if parts.kernel is not None:
+        kernels.insist(parts.kernel.config, targets=recipe.build.targets)
+        return parts.kernel
     if recipe.build.kernel != "debian":
         return _ready(Kernel.find(recipe.folder / recipe.build.kernel), recipe)
-    data = next((data for package, data in debs.items() if package.use == "kernel"), b"")
+    data = next((data for package, data in parts.debs.items() if package.use == "kernel"), b"")
     with tempfile.TemporaryDirectory() as folder:
         for member in deb.read(data, what="kernel"):
             if member.entry.kind == "link" or not member.entry.path.startswith(("boot/", "usr/lib/modules/")):

@@ -6,26 +6,23 @@ Everything is made in memory and placed at once; whoever looks into the folder s
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from nacre.build import layout, npm, outputs, wheels
+from nacre.build import kernel_cache, layout, npm, outputs, wheels
 from nacre.build.app import Recipe
 from nacre.build.assemble import Layers, Parts, assemble, files_of, firmware_of, kernel_of
 from nacre.build.cpio import Member, file, write
-from nacre.build.debian.sources import Mirror
-from nacre.build.download import Download
-from nacre.build.inputs import Inputs
 from nacre.build.kernels import Ready
 from nacre.build.lock import Lock, recipe_digest
+from nacre.build.means import Means
 from nacre.build.parallel import threads
 from nacre.build.recipe import Target
 from nacre.build.registers import confidential
 from nacre.build.releases import Variant
-from nacre.build.resolve import fetched
 from nacre.build.tree import Tree
 from nacre.errors import BuildError
 from nacre.platforms.nitro import eif_write
@@ -103,17 +100,18 @@ def insist_on_lock(recipe: Recipe, lock: Lock, *, agent: str) -> None:
         raise BuildError("lock-agent", expected=lock.nacre)
 
 
-def parts_of(lock: Lock, *, mirrors: Sequence[Mirror], inputs: Inputs, download: Download) -> Parts:
+def parts_of(lock: Lock, means: Means) -> Parts:
     """Get the content of every locked input.
 
     Raises:
-        BuildError: ``input-…``, ``download-…``, ``wheels-…``.
+        BuildError: ``input-…``, ``download-…``, ``wheels-…``, ``kernel-unbuilt``.
     """
-    debs = {one: fetched(one, mirrors=mirrors, inputs=inputs, download=download) for one in lock.packages}
-    found = {one: wheels.fetch(one, python=lock.python, inputs=inputs) for one in lock.wheels}
+    debs = {one: means.deb(one) for one in lock.packages if one.use != "source"}
+    found = {one: wheels.fetch(one, python=lock.python, inputs=means.inputs) for one in lock.wheels}
     for module in lock.modules:
-        npm.fetch(module, inputs=inputs, download=download)
-    return Parts(debs, found, npm.members(lock.modules, inputs=inputs))
+        npm.fetch(module, inputs=means.inputs, download=means.download)
+    kernel = None if lock.kernel is None else kernel_cache.locked(lock.kernel, inputs=means.inputs)
+    return Parts(debs, found, npm.members(lock.modules, inputs=means.inputs), kernel)
 
 
 def build(recipe: Recipe, lock: Lock, parts: Parts, *, configure: Configure) -> Image:
@@ -128,7 +126,7 @@ def build(recipe: Recipe, lock: Lock, parts: Parts, *, configure: Configure) -> 
     Raises:
         BuildError: Names what cannot be used.
     """
-    kernel = kernel_of(parts.debs, recipe)
+    kernel = kernel_of(recipe, parts)
     layers = assemble(recipe, parts, files_of(parts.debs), kernel, python=lock.python)
     line = " ".join(filter(None, (COMMAND_LINE, recipe.build.command_line)))
     platform = _archive(layers.platform)

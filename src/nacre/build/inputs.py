@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -18,8 +18,6 @@ from nacre.endorsers.cache import default_folder
 from nacre.errors import BuildError
 
 __all__ = ["Input", "Inputs"]
-
-_CHUNK = 1 << 20
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,11 +75,23 @@ class Inputs:
             raise BuildError("input-damaged", what=wanted.name, expected=wanted.sha256)
         return data
 
+    def note(self, kind: str, key: str) -> Path:
+        """Return where something small is written down about what is kept here."""
+        return self._folder / kind / key
+
+    def write_note(self, path: Path, data: bytes) -> None:
+        """Write it, whole or not at all.
+
+        Raises:
+            BuildError: ``inputs-unwritable``.
+        """
+        self._placed(path, data)
+
     def keep(self, name: str, data: bytes) -> Input:
         """Keep a file and return what it is called from now on."""
         found = Input(name=name, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
         if not self.has(found):
-            self._placed(found, lambda target: target.write_bytes(data))
+            self._placed(self.path(found), data)
         return found
 
     def fetch(self, wanted: Input, urls: Iterable[str], *, download: Download) -> bytes:
@@ -112,14 +122,13 @@ class Inputs:
             )
         raise failure or BuildError("input-missing", what=wanted.name, expected=wanted.sha256)
 
-    def _placed(self, wanted: Input, write: Callable[[Path], object]) -> None:
-        path = self.path(wanted)
+    def _placed(self, path: Path, data: bytes) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
             os.close(handle)
             try:
-                write(Path(temporary))
+                Path(temporary).write_bytes(data)
                 os.replace(temporary, path)  # noqa: PTH105 (two names, one of them a string)
             finally:
                 with contextlib.suppress(OSError):

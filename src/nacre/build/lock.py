@@ -51,12 +51,13 @@ class Deb(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
         source: The source package.
         path: Where a mirror has it.
         use: ``whole``: all its files but documentation; ``libraries``: shared libraries that others need;
-            ``python``, ``kernel``, ``firmware``: what the image needs of these.
+            ``python``, ``kernel``, ``firmware``: what the image needs of these; ``source``: the kernel is
+            built from it.
     """
 
     source: str
     path: str
-    use: Literal["firmware", "kernel", "libraries", "python", "whole"]
+    use: Literal["firmware", "kernel", "libraries", "python", "source", "whole"]
 
 
 class Wheel(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -94,19 +95,28 @@ class Module(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 
 
 class Kernel(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A kernel that no package brings.
+    """A kernel that ``nacre kernel`` built from a locked source.
 
     Attributes:
-        name: ``nacre``, as ``nacre kernel`` built it, or the folder that ``nacre.toml`` names.
+        name: ``linux``.
         version: The kernel's.
         sha256: Of the image, hex.
         size: Bytes.
         config: SHA-256 of its configuration, hex.
-        modules: SHA-256 of its modules' tree, hex; empty if it needs none.
+        config_size: Bytes.
+        tools: The versions of the compiler and the linker; others make other bytes.
     """
 
     config: str
-    modules: str = ""
+    config_size: int
+    tools: str
+
+    @property
+    def configuration(self) -> Input:
+        """The file with its configuration."""
+        return Input(
+            name=f"the configuration of {self.input.name}", sha256=self.config, size=self.config_size
+        )
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -122,7 +132,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         packages: Debian's, by name.
         wheels: Python's, by use and name.
         modules: npm's, by place.
-        kernel: A kernel that is not among the packages.
+        kernel: The kernel that is built from one of the packages, if it is.
         left_out: Packages that others depend on and that no file of the image is of.
     """
 

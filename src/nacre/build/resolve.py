@@ -7,31 +7,35 @@ from collections.abc import Sequence
 
 import msgspec
 
-from nacre.build import agent, npm, rootfs, wheels
+from nacre.build import agent, kernel_cache, npm, rootfs, wheels
 from nacre.build.app import Recipe
 from nacre.build.assemble import Parts, assemble, files_of, firmware_of, kernel_of
 from nacre.build.debian.closure import Pool
 from nacre.build.debian.index import Package, Snapshot, packages, snapshot
 from nacre.build.debian.sources import Mirror
-from nacre.build.download import Download
 from nacre.build.inputs import Input, Inputs
-from nacre.build.lock import Deb, Lock, Wheel, recipe_digest
+from nacre.build.kernels import Ready
+from nacre.build.lock import Deb, Kernel, Lock, Wheel, recipe_digest
+from nacre.build.means import Means
 from nacre.errors import BuildError
 
-__all__ = ["fetched", "resolve"]
+__all__ = ["kernel", "resolve"]
 
 _PYTHON = re.compile(r"python(3\.\d+)-minimal")
 _LIBC = re.compile(r"2\.(\d+)")
-_KERNEL = re.compile(r"linux-image-[0-9][\w.+-]*-cloud-amd64")
+#: By ``kernel`` in the recipe: the package that names the newest, that one's name, and its use.
+_KERNELS = {
+    "debian": ("linux-image-cloud-amd64", re.compile(r"linux-image-[0-9][\w.+-]*-cloud-amd64"), "kernel"),
+    "nacre": ("linux-source", re.compile(r"linux-source-[0-9.]+"), "source"),
+}
 _FIRMWARE = {"snp": "ovmf-amdsev", "tdx": "ovmf-inteltdx"}
 
 
 class _Archive:
     """Debian's packages: those of the suite with its updates, and those of other suites by themselves."""
 
-    def __init__(self, mirrors: Sequence[Mirror], *, download: Download) -> None:
-        self._mirrors = mirrors
-        self._download = download
+    def __init__(self, means: Means) -> None:
+        self._means = means
         self._pools: dict[str, Pool] = {}
         self.snapshots: dict[str, Snapshot] = {}
 
@@ -39,15 +43,15 @@ class _Archive:
         """Return a suite with its updates."""
         if suite not in self._pools:
             found: list[Package] = []
-            for mirror in of_suite(self._mirrors, suite):
-                state, text = snapshot(mirror, download=self._download)
+            for mirror in _of_suite(self._means.mirrors, suite):
+                state, text = snapshot(mirror, download=self._means.download)
                 self.snapshots[mirror.suite] = state
-                found += packages(mirror, text, download=self._download)
+                found += packages(mirror, text, download=self._means.download)
             self._pools[suite] = Pool(found)
         return self._pools[suite]
 
 
-def of_suite(mirrors: Sequence[Mirror], suite: str) -> list[Mirror]:
+def _of_suite(mirrors: Sequence[Mirror], suite: str) -> list[Mirror]:
     """Return who serves a suite and its updates: a mirror of one suite is taken to have the others too.
 
     Raises:
@@ -63,48 +67,38 @@ def of_suite(mirrors: Sequence[Mirror], suite: str) -> list[Mirror]:
     return found
 
 
-def resolve(recipe: Recipe, *, mirrors: Sequence[Mirror], inputs: Inputs, download: Download) -> Lock:
+def resolve(recipe: Recipe, means: Means) -> Lock:
     """Choose every input of an image, and fetch them: only what files are taken of is locked.
 
     Args:
         recipe: What is to be built.
-        mirrors: Of Debian.
-        inputs: Where files are kept.
-        download: Gets files.
+        means: How inputs are got.
 
     Raises:
         BuildError, ConfigurationError: Name what cannot be found or used.
     """
-    build = recipe.build
-    archive = _Archive(mirrors, download=download)
-    pool = archive.pool(build.suite)
+    archive = _Archive(means)
+    pool = archive.pool(recipe.build.suite)
     python = _python(pool)
-    wanted = [*rootfs.python_packages(python), *build.packages]
-    wanted += ["nodejs"] if build.runtime == "node" else []
-    wanted += ["busybox-static"] if build.shell else []
-    whole = {name: "python" if name in rootfs.python_packages(python) else "whole" for name in wanted}
-    chosen = [_deb(package, whole.get(package.name, "libraries")) for package in pool.closure(wanted)]
-    chosen += _kernel(recipe, archive)
-    chosen += _firmware(recipe, archive)
-    debs = {
-        package: fetched(package, mirrors=mirrors, inputs=inputs, download=download) for package in chosen
-    }
-    found = _wheels(recipe, python, _libc(pool), inputs)
-    modules = npm.lock(recipe, inputs=inputs, download=download)
+    chosen = [*_packages(recipe, pool, python), *_kernel(recipe, archive), *_firmware(recipe, archive)]
+    debs = {one: means.deb(one) for one in chosen if one.use != "source"}
+    found = _wheels(recipe, python, _libc(pool), means.inputs)
+    modules = npm.lock(recipe, inputs=means.inputs, download=means.download)
+    built = _built(recipe, chosen, means)
     parts = Parts(
         debs,
-        {wheel: inputs.read(_input(wheel)) for wheel in found},
-        npm.members(modules, inputs=inputs),
+        {wheel: means.inputs.read(_input(wheel)) for wheel in found},
+        npm.members(modules, inputs=means.inputs),
+        built and built[1],
     )
     files = files_of(debs)
-    kernel = kernel_of(debs, recipe)
-    for target in set(build.targets) & set(_FIRMWARE):
+    for target in set(recipe.build.targets) & set(_FIRMWARE):
         firmware_of(debs, target)
-    layers = assemble(recipe, parts, files, kernel, python=python)
+    layers = assemble(recipe, parts, files, kernel_of(recipe, parts), python=python)
     used = rootfs.contributors([*layers.platform, *layers.application], files)
-    kept = [one for one in chosen if one.name in used or one.use in ("firmware", "kernel")]
+    kept = [one for one in chosen if one.name in used or one.use in ("firmware", "kernel", "source")]
     return Lock(
-        recipe=recipe_digest(build, recipe.folder),
+        recipe=recipe_digest(recipe.build, recipe.folder),
         agent=agent.digest(),
         nacre=importlib.metadata.version("nacre"),
         python=python,
@@ -112,18 +106,46 @@ def resolve(recipe: Recipe, *, mirrors: Sequence[Mirror], inputs: Inputs, downlo
         packages=tuple(sorted(kept, key=lambda one: (one.name, one.use))),
         wheels=tuple(sorted(found, key=lambda one: (one.use, one.name))),
         modules=modules,
+        kernel=built and built[0],
         left_out=tuple(sorted({one.name for one in chosen} - {one.name for one in kept})),
     )
 
 
-def fetched(package: Deb, *, mirrors: Sequence[Mirror], inputs: Inputs, download: Download) -> bytes:
-    """Return a package's bytes, from what is kept or from any mirror.
+def kernel(recipe: Recipe, means: Means) -> Kernel | None:
+    """Return the kernel that is built for a recipe, and build it, if nobody did here before.
+
+    Returns:
+        None, if its kernel comes from a package or a folder.
 
     Raises:
-        BuildError: ``input-…``, ``download-…``.
+        BuildError: As ``resolve`` and ``kernel_build.make`` raise.
     """
-    bases = dict.fromkeys(mirror.url for mirror in mirrors)
-    return inputs.fetch(package.input, [f"{base}/{package.path}" for base in bases], download=download)
+    built = _built(recipe, _kernel(recipe, _Archive(means)), means)
+    return built and built[0]
+
+
+def _packages(recipe: Recipe, pool: Pool, python: str) -> list[Deb]:
+    """List what the image's files are taken from, and all that it depends on."""
+    own = rootfs.python_packages(python)
+    wanted = [*own, *recipe.build.packages]
+    wanted += ["nodejs"] if recipe.build.runtime == "node" else []
+    wanted += ["busybox-static"] if recipe.build.shell else []
+    uses = {name: "python" if name in own else "whole" for name in wanted}
+    return [_deb(package, uses.get(package.name, "libraries")) for package in pool.closure(wanted)]
+
+
+def _built(recipe: Recipe, chosen: Sequence[Deb], means: Means) -> tuple[Kernel, Ready] | None:
+    """Return the kernel that is built from a package, if one is a kernel's source."""
+    source = next((one for one in chosen if one.use == "source"), None)
+    if source is None:
+        return None
+    return kernel_cache.built(
+        source,
+        lambda: means.deb(source),
+        targets=recipe.build.targets,
+        inputs=means.inputs,
+        progress=means.progress,
+    )
 
 
 def _python(pool: Pool) -> str:
@@ -142,14 +164,17 @@ def _libc(pool: Pool) -> int:
 
 
 def _kernel(recipe: Recipe, archive: _Archive) -> list[Deb]:
-    if recipe.build.kernel != "debian":
+    """Return the package that the kernel is in, or its source."""
+    named = _KERNELS.get(recipe.build.kernel)
+    if named is None:
         return []
+    name, pattern, use = named
     pool = archive.pool(recipe.build.kernel_suite or recipe.build.suite)
-    for clause in pool.get("linux-image-cloud-amd64").depends:
-        match = _KERNEL.match(clause)
+    for clause in pool.get(name).depends:
+        match = pattern.match(clause)
         if match:
-            return [_deb(pool.get(match[0]), "kernel")]
-    raise BuildError("package-unknown", what="linux-image-cloud-amd64")
+            return [_deb(pool.get(match[0]), use)]
+    raise BuildError("package-unknown", what=name)
 
 
 def _firmware(recipe: Recipe, archive: _Archive) -> list[Deb]:

@@ -122,7 +122,7 @@ def read(data: bytes, *, what: str, below: str) -> Iterator[Member]:
                 if place is not None and not entry.is_dir():
                     program = bool(entry.external_attr >> 16 & 0o100) and ".so" not in place
                     yield file(f"{below}/{place}", archive.read(entry), program=program)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError):
         raise BuildError("package-malformed", what=what) from None
 
 

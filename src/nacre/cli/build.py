@@ -10,11 +10,10 @@ from nacre.build import agent
 from nacre.build.app import Recipe
 from nacre.build.folder import replace, sums, unchanged
 from nacre.build.image import build, insist_on_lock, origin, parts_of
-from nacre.build.inputs import Inputs
 from nacre.build.lock import Lock
 from nacre.build.write import write
 from nacre.cli import terminal
-from nacre.cli.lock import download, inputs_option, mirror_option, mirrors_of
+from nacre.cli.lock import inputs_option, means, mirror_option
 from nacre.enclave.configure import configuration
 
 __all__ = ["Built", "command"]
@@ -74,8 +73,7 @@ def command(
     made_from = origin(recipe, lock, agent=code)
     same = unchanged(place, made_from)
     if not same:
-        kept = Inputs(folder, offline=offline)
-        parts = parts_of(lock, mirrors=mirrors_of(recipe, urls), inputs=kept, download=download())
+        parts = parts_of(lock, means(recipe, urls, folder, offline=offline))
         image = build(
             recipe,
             lock,

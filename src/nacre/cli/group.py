@@ -19,6 +19,7 @@ _COMMANDS = {
     "endorsements": "Fetch, show and pack the vendors' signed documents.",
     "explain": "Explain a reason code or a check.",
     "inspect": "Show every field of evidence, trusting none.",
+    "kernel": "Build a minimal kernel for an image.",
     "lock": "Choose an image's inputs, each by its digest.",
     "logs": "Show what a simulated enclave wrote.",
     "measure": "Compute registers before any hardware reports them.",

@@ -11,11 +11,12 @@ from nacre.build.debian.sources import Mirror, mirrors
 from nacre.build.download import Download
 from nacre.build.inputs import Inputs
 from nacre.build.lock import FILE, Lock
+from nacre.build.means import Means
 from nacre.build.resolve import resolve
 from nacre.cli import terminal
 from nacre.errors import BuildError, ConfigurationError
 
-__all__ = ["command", "download", "inputs_option", "mirror_option", "mirrors_of"]
+__all__ = ["command", "inputs_option", "means", "mirror_option"]
 
 mirror_option = click.option(
     "--mirror",
@@ -46,7 +47,7 @@ def command(app: Path, *, urls: tuple[str, ...], folder: Path | None, check: boo
     of the image are of, and no mirror: whoever has the files builds the same bytes.
     """
     recipe = Recipe.load(app)
-    made = resolve(recipe, mirrors=mirrors_of(recipe, urls), inputs=Inputs(folder), download=download())
+    made = resolve(recipe, means(recipe, urls, folder, offline=False))
     path = recipe.folder / FILE
     old = _old(recipe.folder)
     if check:
@@ -68,27 +69,23 @@ def command(app: Path, *, urls: tuple[str, ...], folder: Path | None, check: boo
     return 0
 
 
-def mirrors_of(recipe: Recipe, urls: tuple[str, ...]) -> tuple[Mirror, ...]:
-    """Return the mirrors that somebody named, or this machine's."""
-    if not urls:
-        return mirrors()
-    suite = recipe.build.suite
-    suites = (suite, f"{suite}-updates")
-    return tuple([Mirror(url.rstrip("/"), name) for url in urls for name in suites])
+def means(recipe: Recipe, urls: tuple[str, ...], folder: Path | None, *, offline: bool) -> Means:
+    """Return how inputs are got: from mirrors that somebody named, or from this machine's."""
+    suites = (recipe.build.suite, f"{recipe.build.suite}-updates")
+    named = tuple([Mirror(url.rstrip("/"), name) for url in urls for name in suites])
+    seen = sys.stderr.isatty()
+    return Means(
+        named or mirrors(),
+        Inputs(folder, offline=offline),
+        Download(_progress) if seen else Download(),
+        lambda words: terminal.note([f"{words} …"]),
+    )
 
 
-def download() -> Download:
-    """Return what fetches files, and says so on a terminal."""
-    if not sys.stderr.isatty():
-        return Download()
-
-    def progress(name: str, done: int, total: int) -> None:
-        share = f"{100 * done // total:3d} %" if total else f"{done >> 10} KiB"
-        end = "\n" if done == total else ""
-        sys.stderr.write(f"\r\x1b[K{terminal.clean(name)[:60]}  {share}{end}")
-        sys.stderr.flush()
-
-    return Download(progress)
+def _progress(name: str, done: int, total: int) -> None:
+    share = f"{100 * done // total:3d} %" if total else f"{done >> 10} KiB"
+    sys.stderr.write(f"\r\x1b[K{terminal.clean(name)[:60]}  {share}" + "\r\x1b[K" * (done == total))
+    sys.stderr.flush()
 
 
 def _old(folder: Path) -> Lock | None:
