@@ -14,7 +14,7 @@ from typing import Final
 
 from nacre.platforms.measuring import Measurement, Part
 
-__all__ = ["CHUNK", "PAGE", "READ", "REGULAR", "TCS", "WRITE", "EnclaveHash", "page_kind"]
+__all__ = ["CHUNK", "EXECUTE", "PAGE", "READ", "REGULAR", "TCS", "WRITE", "EnclaveHash", "page_kind"]
 
 PAGE: Final = 4096
 #: Bytes that one EEXTEND measures.
