@@ -3,9 +3,9 @@
 
 A whole start: the command's interpreter, the application's measure, simulated hardware, the sandbox and the
 agent in it, its boot checks and keys; then evidence for a fresh nonce, and its verification, which meets its
-signatures for the first time. The development root is there, as from the second start on. The files have
-their bytecode, as an installer makes it. What ``nacre verify`` adds, a process of its own, is given beside
-it, and so is what the larger parts take when each is done alone.
+signatures for the first time. The development root and the bytecode are there, as from the second start on.
+What ``nacre verify`` adds, a process of its own, is given beside it, and so are the processor time of the
+whole run with its end, since the machine may be doing something else, and what the larger parts take alone.
 """
 
 import contextlib
@@ -63,16 +63,15 @@ class _Boot(NamedTuple):
     answers: float
     verified: float
     by_command: float
+    processor: float
 
 
 def measure(budget: Budget) -> Measured:
     """Start every platform in turn, over and over."""
     with tempfile.TemporaryDirectory(prefix="nacre-") as name:
         environment = _environment(Path(name))
-        # Bytecode of what only the agent imports: in the sandbox nothing can be written.
-        subprocess.run([sys.executable, "-m", "compileall", "-q", str(ROOT / "src" / "nacre")], check=False)
         for platform in _PLATFORMS:
-            _boot(platform, environment)  # makes the root
+            _boot(platform, environment)  # makes the root, and the bytecode of what only the agent imports
         boots: dict[str, list[_Boot]] = {platform: [] for platform in _PLATFORMS}
         for _ in range(budget.processes):
             for platform in _PLATFORMS:
@@ -88,7 +87,7 @@ def _environment(folder: Path) -> Mapping[str, str]:
 
 
 def _boot(platform: str, environment: Mapping[str, str]) -> _Boot:
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), _processor()
     words = [sys.executable, "-m", "nacre", "run", str(_APP), "--tee", platform, "--json"]
     process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
@@ -97,12 +96,20 @@ def _boot(platform: str, environment: Mapping[str, str]) -> _Boot:
         answers = time.perf_counter() - began
         _verify(started)
         verified = time.perf_counter() - began
-        asked = time.perf_counter()
+        asked, others = time.perf_counter(), _processor()
         _command(started, environment)
-        return _Boot(answers, verified, answers + time.perf_counter() - asked)
+        by_command = answers + time.perf_counter() - asked
+        others = _processor() - others
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=_PATIENCE)
+    return _Boot(answers, verified, by_command, _processor() - spent - others)
+
+
+def _processor() -> float:
+    """Return the processor time of all processes that were started here and have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _verify(started: _Started) -> None:
@@ -129,6 +136,7 @@ def _rows(platform: str, boots: list[_Boot]) -> Iterator[Row]:
         ("first verified evidence, s", _GOAL, [boot.verified for boot in boots]),
         ("agent answers, s", None, [boot.answers for boot in boots]),
         ("verified by nacre verify, s", None, [boot.by_command for boot in boots]),
+        ("processor time of the whole run, s", None, [boot.processor for boot in boots]),
     ):
         yield Row(
             _SECTION,
