@@ -89,16 +89,8 @@ def test_the_standard_library_and_gnu_tar_read_it(tmp_path: Path) -> None:
         for one in opened:
             assert (one.uid, one.gid, one.uname, one.gname, one.mtime) == (0, 0, "", "", 0)
     (tmp_path / "layer.tar").write_bytes(data)
-    command = [
-        "tar",
-        "--extract",
-        "--no-same-owner",
-        "--file",
-        tmp_path / "layer.tar",
-        "--directory",
-        tmp_path,
-    ]
-    subprocess.run(command, check=True)
+    command = ["tar", "--extract", "--no-same-owner", "--file", "layer.tar"]
+    subprocess.run(command, check=True, cwd=tmp_path)
     assert (tmp_path / "usr" / "tool").read_bytes() == b"#!"
     assert (tmp_path / LONG / "file").read_bytes() == b"deep"
 
