@@ -83,7 +83,7 @@ def _wrong_sizes() -> Iterator[Callable[[], bytes]]:
     yield lambda: block(digest, policy=_POLICY, guest_svn=1 << 32)
 
 
-@pytest.mark.parametrize("made", _wrong_sizes())
+@pytest.mark.parametrize("made", [*_wrong_sizes()])
 def test_values_of_other_sizes(made: Callable[[], bytes]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         made()
