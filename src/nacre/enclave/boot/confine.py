@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -IB -m nacre.enclave.boot.confine COMMAND…``: an application that cannot go around the agent.
+"""``python -ISB confine.py COMMAND…``: an application that cannot go around the agent.
 
 In a machine the way to the host is a kind of socket (AF_VSOCK), which the kernel gives to every user. Through
 it the application could reach whatever the host listens with, past the list of hosts that the release names,
@@ -22,7 +22,7 @@ from typing import Final
 __all__ = ["CONFINE", "filtered", "main"]
 
 #: What is put before an application's command line in a machine.
-CONFINE: Final = ("/usr/bin/python3", "-IB", "-m", "nacre.enclave.boot.confine")
+CONFINE: Final = ("/usr/bin/python3", "-ISB", __file__)
 
 _FAMILIES: Final = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
 #: By processor: what the kernel calls it, and the number of ``socket``.

@@ -14,6 +14,7 @@ from typing import Final
 from nacre.build.layout import BEFORE, CONFIGURATION, MODULES
 from nacre.enclave.agent.__main__ import main as agent
 from nacre.enclave.agent.supervise import say
+from nacre.enclave.boot.confine import CONFINE
 
 __all__ = ["main"]
 
@@ -45,7 +46,7 @@ def main() -> None:
         # The app makes its socket beside the agent's, and cannot take those away.
         Path("/run/nacre").mkdir()
         Path("/run/nacre").chmod(0o1777)
-        status = agent([CONFIGURATION])
+        status = agent([CONFIGURATION], confine=CONFINE)
     except (OSError, subprocess.SubprocessError) as error:
         say("init", f"the machine cannot be prepared: {error}")
         status = _FAILED

@@ -25,7 +25,6 @@ from nacre.build.kernel import Kernel
 from nacre.build.layout import APP, BEFORE, MODULES, USER
 from nacre.build.tree import Tree
 from nacre.enclave.agent.config import Config
-from nacre.enclave.boot.confine import CONFINE
 from nacre.enclave.launch.leash import leashed
 from nacre.enclave.launch.vm_measured import Measured
 from nacre.enclave.vsock.backend import Vsock
@@ -66,7 +65,6 @@ def configuration(app: App, *, release: bytes) -> Config:
         release=release.hex(),
         mode="simulated",
         app_user=USER,
-        confine=CONFINE,
     )
 
 
