@@ -52,7 +52,7 @@ _LOCK = Lock(
         Module(name="@Scope/left", version="1.0.0", sha256=_A, size=1, place="n", integrity="i", path="p"),
         Module(name="@Scope/left", version="1.0.0", sha256=_A, size=1, place="m", integrity="i", path="p"),
     ),
-    kernel=Kernel(name="nacre", version="6.12.1", sha256=_A, size=1, config=_A),
+    kernel=Kernel(name="linux", version="6.12.1", sha256=_A, size=1, config=_A, config_size=1, tools="gcc"),
 )
 
 
@@ -93,34 +93,36 @@ def test_the_formats_own_schema(
 def test_what_a_lock_takes() -> None:
     assert [(one.kind, one.name, one.uses) for one in of_lock(_LOCK)] == [
         ("deb", "libstdc++6", ("libraries",)),
+        ("file", "nacre agent", ("agent",)),
         ("firmware", "ovmf", ("firmware",)),
         ("kernel", "linux", ("kernel",)),
         ("npm", "@Scope/left", ("app",)),
         ("wheel", "Typing_Extensions", ("agent", "app")),
     ]
-    assert of_lock(msgspec.structs.replace(_LOCK, kernel=None))[2].kind == "npm"
+    assert of_lock(msgspec.structs.replace(_LOCK, kernel=None))[3].kind == "npm"
 
 
 def test_names_that_databases_know() -> None:
     assert [one.purl for one in of_lock(_LOCK)] == [
         "pkg:deb/debian/libstdc%2B%2B6@1:12.2.0-14%2Bdeb12u1?arch=amd64",
+        "",
         "pkg:deb/debian/ovmf@2025.02-8?arch=all",
         "pkg:generic/linux@6.12.1",
         "pkg:npm/%40scope/left@1.0.0",
         "pkg:pypi/typing-extensions@4.1",
     ]
-    for one in of_lock(_LOCK):
+    for one in of_lock(_LOCK)[2:]:
         assert PackageURL.from_string(one.purl).to_string() == one.purl
 
 
 def test_a_bill_names_each_thing_once_with_its_digest() -> None:
     bill = _bill(of_lock(_LOCK))
     refs = [one["bom-ref"] for one in bill["components"]]
-    assert len(set(refs)) == len(refs) == 5
+    assert len(set(refs)) == len(refs) == 6
     assert bill["dependencies"][0] == {"ref": "worm@1.0", "dependsOn": refs}
     assert {one["ref"] for one in bill["dependencies"]} == {"worm@1.0", *refs}
-    assert bill["components"][1]["hashes"] == [{"alg": "SHA-256", "content": _B}]
-    assert bill["components"][1]["properties"] == [
+    assert bill["components"][2]["hashes"] == [{"alg": "SHA-256", "content": _B}]
+    assert bill["components"][2]["properties"] == [
         {"name": "nacre:source", "value": "edk2"},
         {"name": "nacre:use", "value": "firmware"},
     ]

@@ -61,8 +61,9 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def of_lock(lock: Lock) -> tuple[Component, ...]:
-    """List what a lock takes: each file once, sorted."""
-    found = [_of_deb(one) for one in lock.packages]
+    """List what a lock takes: the agent, and each file once, sorted."""
+    agent = Component(kind="file", name="nacre agent", version=lock.nacre, sha256=lock.agent, uses=("agent",))
+    found = [agent, *[_of_deb(one) for one in lock.packages]]
     found += [
         Component(kind="wheel", name=one.name, version=one.version, sha256=one.sha256, uses=(one.use,))
         for one in lock.wheels
@@ -76,10 +77,9 @@ def of_lock(lock: Lock) -> tuple[Component, ...]:
         found.append(
             Component(
                 kind="kernel",
-                name="linux",
+                name=kernel.name,
                 version=kernel.version,
                 sha256=kernel.sha256,
-                source=kernel.name,
                 uses=("kernel",),
             )
         )
