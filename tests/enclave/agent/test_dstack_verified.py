@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dstack_sdk
 import httpx
+import msgspec
 import pytest
 from tests.enclave.agent.dstack_served import client_of, serving
 
@@ -32,7 +33,9 @@ _STATED = {"tdx": 'rtmr3 = "any"\n', "nitro": "", "snp": ""}
 
 
 @contextlib.contextmanager
-def _guest(platform: str, folder: Path, configure: Configure) -> Iterator[dstack_sdk.DstackClient]:
+def _guest(
+    platform: str, folder: Path, configure: Configure, *, layout: str = "dstack/nonce"
+) -> Iterator[dstack_sdk.DstackClient]:
     """Start an agent on an emulated device, lay out what verifies it, and give dstack's client at it."""
     own = simulator(platform)
     now = int(time.time())
@@ -41,7 +44,7 @@ def _guest(platform: str, folder: Path, configure: Configure) -> Iterator[dstack
     (folder / "root.der").write_bytes(root.certificates[0])
     stated = "".join(f'{name} = "{value.hex()}"\n' for name, value in registers.items())
     (folder / "release.toml").write_text(
-        f'id = "app@1"\nlayout = "dstack/nonce"\n[[{platform}]]\n{stated}{_STATED[platform]}'
+        f'id = "app@1"\nlayout = "{layout}"\n[[{platform}]]\n{stated}{_STATED[platform]}'
     )
     (folder / "policy.toml").write_text(
         f'releases = ["release.toml"]\n[anchors.{platform}]\ngenuine = false\nsimulated = ["root.der"]\n'
@@ -67,7 +70,8 @@ def _verify(
     line = ["verify", str(folder / "evidence"), "-p", str(folder / "policy.toml"), "--offline", "--json"]
     if any((folder / "documents").iterdir()):
         line += ["-e", str(folder / "documents")]
-    status = cli.main([*line, "--part", f"nonce={nonce.hex()}", *words])
+    line += ["--part", f"nonce={nonce.hex()}"] if nonce else []
+    status = cli.main([*line, *words])
     said = capsys.readouterr()
     assert said.err == ""
     result = json.loads(said.out)
@@ -122,3 +126,16 @@ def test_an_attestation_that_dstack_has_no_form_for(folder: Path, configure: Con
     refused = pytest.raises(httpx.HTTPStatusError, match="dstack-attest")
     with _guest("snp", folder, configure) as client, refused:
         client.attest(_NONCE)
+
+
+def test_a_certificate_of_its_tls_key_verifies_and_is_replayable(
+    folder: Path, configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with _guest("tdx", folder, configure, layout="dstack/ratls-cert") as client:
+        client.emit_event("my-event", b"payload")
+        (pem,) = client.get_tls_key("app.example", usage_ra_tls=True).certificate_chain
+    status, checks, result = _verify(folder, pem.encode(), capsys, nonce=b"")
+    unsettled = {name for name, check in checks.items() if check["status"] not in ("pass", "not-applicable")}
+    assert (status, unsettled) == (Exit.INCOMPLETE, {"freshness"})
+    assert checks["dstack.event-log"]["status"] == checks["binding"]["status"] == "pass"
+    assert msgspec.convert(result["foreign"], dict[str, object])["layout"] == "dstack/ratls-cert"
