@@ -20,7 +20,7 @@ MRENCLAVE = hashlib.sha256(STREAM).digest()
 def signature() -> bytes:
     key = rsa.generate_private_key(public_exponent=3, key_size=3072)
     terms = Terms(
-        mrenclave=MRENCLAVE, attributes=b"\4" + bytes(15), attribute_mask=b"\xff" * 16, date=20261125
+        mrenclave=MRENCLAVE, attributes=b"\4" + bytes(15), attribute_mask=b"\xff" * 16, date="20261125"
     )
     return make(
         terms,

@@ -30,7 +30,6 @@ _KEY_BITS: Final = 8 * _KEY_SIZE
 _EXPONENT: Final = 3
 #: What is signed: the two parts around the key and the signature.
 _SIGNED: Final = (slice(0, 128), slice(900, 1028))
-_DATE_DIGITS: Final = 8
 #: What failures of a signed reference are filed under.
 _CHECK: Final = "reference.signature"
 _DEBUG: Final = 2  # ATTRIBUTES.DEBUG
@@ -47,7 +46,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         misc_mask: Which bits of MISCSELECT have to be as stated.
         isvprodid: The author's number of the product.
         isvsvn: Its security version.
-        date: Year, month and day, as the digits of a number: 20261125.
+        date: Year, month and day, as eight digits of hex: ``20261125``. Some tools write each part as a
+            number, ``07ea0b19``; no processor looks at it.
         vendor: 0, or 0x8086 where Intel is the author.
         swdefined: For software.
         cet_attributes: CET_ATTRIBUTES.
@@ -63,7 +63,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     misc_mask: int = 0xFFFFFFFF
     isvprodid: int = 0
     isvsvn: int = 0
-    date: int
+    date: str
     vendor: int = 0
     swdefined: int = 0
     cet_attributes: int = 0
@@ -216,8 +216,8 @@ def make(terms: Terms, *, modulus: int, sign: Callable[[bytes], bytes]) -> bytes
 def _parse(data: bytes) -> tuple[_Fields, Terms]:
     fields = _Fields(**dict(zip(_Fields.__struct_fields__, _LAYOUT.packed.unpack(data), strict=True)))
     _check_constants(fields)
-    terms = {name: getattr(fields, name) for name in Terms.__struct_fields__} | {"date": _date(fields.date)}
-    return fields, Terms(**terms)
+    terms = {name: getattr(fields, name) for name in Terms.__struct_fields__}
+    return fields, Terms(**terms | {"date": f"{fields.date:08x}"})
 
 
 def _unsigned(terms: Terms, modulus: int) -> bytes:
@@ -233,7 +233,7 @@ def _unsigned(terms: Terms, modulus: int) -> bytes:
 
 def _pack(terms: Terms, *, modulus: int, signature: int = 0, quotients: tuple[int, int] = (0, 0)) -> bytes:
     stated: dict[str, Any] = {name: getattr(terms, name) for name in Terms.__struct_fields__}
-    stated["date"] = int(f"{terms.date:08}", 16)
+    stated["date"] = int(terms.date, 16)
     for name, number in zip(("q1", "q2"), quotients, strict=True):
         stated[name] = _little(number)
     fields = _Fields(**stated, modulus=_little(modulus), signature=_little(signature))
@@ -265,14 +265,6 @@ def _check_constants(fields: _Fields) -> None:
         raise _wrong("vendor", expected="0 or Intel's", actual=fields.vendor)
     if any(fields.reserved1 + fields.reserved2 + fields.reserved3 + fields.reserved4):
         raise _wrong("reserved bytes", expected="zero", actual="something else")
-
-
-def _date(packed: int) -> int:
-    """Read a date of which each digit has four bits."""
-    digits = f"{packed:08x}"
-    if not digits.isdecimal():
-        raise _wrong("date", expected="eight digits", actual=digits)
-    return int(digits)
 
 
 def _holds(signature: bytes, modulus: int, message: bytes) -> bool:
