@@ -122,8 +122,34 @@ def test_the_same_steps_and_another_value(shell: Shell, eif: Path, tmp_path: Pat
     path = tmp_path / "saved.json"
     path.write_text(json.dumps(saved))
     said = shell("--diff", eif, path)[1]
-    assert "pcr0 differs: its steps are the same\n" in said
+    assert "pcr0 differs: no step that differs is known\n" in said
     assert "pcr1" not in said
+
+
+@pytest.mark.parametrize(
+    ("tee", "name", "key"),
+    [
+        ("nitro", "document.cbor", "pcr0"),
+        ("tdx", "quote.bin", "rtmr2"),
+        ("sgx", "quote.bin", "mrenclave"),
+        ("snp", "report.bin", "measurement"),
+    ],
+)
+def test_evidence_is_compared_but_not_verified(
+    shell: Shell, repository: Path, tmp_path: Path, *, tee: str, name: str, key: str
+) -> None:
+    path = next((repository / "examples").rglob(f"{tee}/{name}"))
+    _, said, warned = shell(path, "--json")
+    found = json.loads(said)
+    assert (found["tee"], found["parts"]) == (tee, [])
+    assert bytes.fromhex(found["registers"][key]) in path.read_bytes()
+    assert "nothing of it was verified" in warned
+    found["registers"][key] = "11" + found["registers"][key][2:]
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(found))
+    status, said, _ = shell("--diff", path, other)
+    assert status == Exit.REJECTED
+    assert said.startswith(f"{key} differs: no step that differs is known\n")
 
 
 def test_parts_of_an_image(shell: Shell, eif: Path, tmp_path: Path) -> None:

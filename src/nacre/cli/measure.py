@@ -55,7 +55,8 @@ def command(files: tuple[str, ...], *, explain: bool, diff: bool, as_json: bool,
 
     A FILE is one that tells what it is: an enclave image (EIF), an SGX stream (.sgxs) or signature (.sig),
     a unified kernel image, an event log of a TPM, of a TD or of dstack, or what --json wrote. A FOLDER is
-    one that nacre build wrote. Otherwise options name the parts.
+    one that nacre build wrote. Otherwise options name the parts. The registers of evidence are shown too,
+    unverified.
 
     With --diff two files are compared, or a file with the parts; it exits with 10 if they differ.
     """

@@ -16,6 +16,7 @@ __all__ = ["Difference", "Measured", "compared", "compared_lines", "lines", "rea
 
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 _MAX_SAVED = 16 << 20
+_NO_STEP = "no step that differs is known"
 _OFFSET, _SIZE, _INDENT = 12, 11, 12
 #: TEEs whose registers begin as zeros, and stay so, or hold a hash of nothing, if nothing is measured.
 _FROM_NOTHING = ("nitro", "tdx", "tpm")
@@ -126,11 +127,15 @@ def compared(one: Measured, other: Measured) -> tuple[Difference, ...]:
     """
     if one.tee != other.tee:
         raise ConfigurationError("measure-tees", expected=one.tee, actual=other.tee)
+    if not (one.measurement.parts and other.measurement.parts):
+        # Evidence tells no steps: none of the other's is the one that differs.
+        one, other = [
+            msgspec.structs.replace(side, measurement=Measurement(side.measurement.registers, ()))
+            for side in (one, other)
+        ]
     return tuple(
         [
-            Difference(
-                register, None if here is None else _step(here), None if there is None else _step(there)
-            )
+            Difference(register, _told(here), _told(there))
             for register, here, there in differences(one.measurement, other.measurement)
             if register in one.measurement.registers and register in other.measurement.registers
         ]
@@ -152,7 +157,7 @@ def compared_lines(
     for difference in found:
         name = difference.register
         first = difference.one or difference.other
-        where = "its steps are the same" if first is None else f"first in {terminal.clean(first.label)}"
+        where = _NO_STEP if first is None else f"first in {terminal.clean(first.label)}"
         yield f"{style.paint(name, 'bold')} differs: {where}"
         for side, step in ((one, difference.one), (other, difference.other)):
             yield f"  {terminal.clean(side.source)}"
@@ -180,6 +185,10 @@ def _said(step: Step | None) -> Iterator[str]:
     yield terminal.clean(", ".join([word for word in (step.label, place, step.value) if word]))
     if step.digest:
         yield f"digest {step.digest}"
+
+
+def _told(part: Part | None) -> Step | None:
+    return None if part is None else _step(part)
 
 
 def _step(part: Part) -> Step:

@@ -8,9 +8,11 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from nacre import platforms
 from nacre.build.parallel import threads
+from nacre.cli.inputs import MAX_EVIDENCE
 from nacre.cli.measured import Measured, read
-from nacre.errors import ConfigurationError, MalformedEvidence, VerificationError
+from nacre.errors import ConfigurationError, MalformedEvidence, UnsupportedEvidence, VerificationError
 from nacre.platforms.measuring import Measurement
 
 __all__ = ["TEES", "Given", "measured"]
@@ -22,6 +24,7 @@ TEES: Final = ("nitro", "snp", "sev-es", "sev", "tdx", "sgx", "tpm")
 _EIF, _JSON, _LIST, _PE, _SGXS = b".eif", b"{", b"[", b"MZ", b"ECREATE\0"
 _LOG, _LOG_AT = b"Spec ID Event03\0", 32
 _MIB = 1 << 20
+_UNVERIFIED = "nothing of it was verified; nacre verify does that"
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,8 +88,9 @@ def measured(path: str, given: Given) -> Measured:
         return _fitting(read(bytes(data), source=path), given)
     if data[: len(_EIF)] == _EIF:
         return _eif(path, data, given)
-    tee, measurement = _file(path, data, given)
-    return _fitting(Measured(tee, path, measurement), given)
+    tee, measurement = _file(data, given) or _evidence(path, bytes(data[: MAX_EVIDENCE + 1]))
+    warning = "" if measurement.parts else _UNVERIFIED
+    return _fitting(Measured(tee, path, measurement, warning), given)
 
 
 def _fitting(found: Measured, given: Given) -> Measured:
@@ -95,8 +99,8 @@ def _fitting(found: Measured, given: Given) -> Measured:
     return found
 
 
-def _file(path: str, data: memoryview, given: Given) -> tuple[str, Measurement]:
-    """Measure a file by what it begins with."""
+def _file(data: memoryview, given: Given) -> tuple[str, Measurement] | None:
+    """Measure a file by what it begins with; None if that tells nothing."""
     if data[_LOG_AT : _LOG_AT + len(_LOG)] == _LOG:
         return _log(bytes(data), given)
     if data[: len(_PE)] == _PE:
@@ -116,7 +120,22 @@ def _file(path: str, data: memoryview, given: Given) -> tuple[str, Measurement]:
     start = bytes(data[:64])
     if start.startswith(_SGXS) or sigstruct.recognises(start):
         return "sgx", measure(bytes(data))
-    raise ConfigurationError("measure-unknown", path=path)
+    return None
+
+
+def _evidence(path: str, data: bytes) -> tuple[str, Measurement]:
+    """Take the registers that evidence states, to be compared; it tells no steps."""
+    try:
+        platform = platforms.detect(data)
+    except UnsupportedEvidence:
+        raise ConfigurationError("measure-unknown", path=path) from None
+    names = {register.name.replace("_", ""): register for register in platform.registers}
+    registers = {}
+    for view in platform.views(platform.parse(data)):
+        name = view.name.removeprefix("report.").replace("pcrs.", "pcr").replace("_", "")
+        if name in names and len(view.value) == 2 * names[name].size:
+            registers[names[name].name] = bytes.fromhex(view.value)
+    return platform.name, Measurement(registers, ())
 
 
 def _eif(path: str, data: memoryview, given: Given) -> Measured:
