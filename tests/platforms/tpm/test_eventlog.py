@@ -109,6 +109,8 @@ def test_logs_of_trust_domains(
 
 def test_a_log_that_was_tampered_with_replays_to_something_else(vectors: Path) -> None:
     folder = vectors / "tpm"
+    if not folder.is_dir():
+        pytest.skip("logs beside quotes of real TPMs are not beside this checkout")
     stated = json.loads((folder / "gce-cos85-nonce9009-sha256" / "pcrs.json").read_text())
     good = (folder / "gce-cos85-nonce9009-sha256" / "eventlog.bin").read_bytes()
     bad = (folder / "gce-cos85-eventlog-tampered" / "eventlog.bin").read_bytes()
