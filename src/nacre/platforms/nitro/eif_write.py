@@ -35,11 +35,12 @@ from nacre.platforms.nitro.eif import (
     SIGNATURE,
     VERSION,
     Buffer,
+    Eif,
 )
 from nacre.platforms.nitro.eif_sign import Signer, sign
 from nacre.platforms.nitro.measure import Hashing, Piece, hashes, measurement
 
-__all__ = ["Assembled", "Metadata", "Parts", "assemble"]
+__all__ = ["Assembled", "Metadata", "Parts", "assemble", "parts_of"]
 
 _GIB = 1 << 30
 _FIXED = 3  # kernel, command line, metadata
@@ -178,6 +179,24 @@ def _checksum(chunks: Sequence[Buffer]) -> list[bytes]:
     for chunk in chunks:
         total = zlib.crc32(chunk, total)
     return [CRC.pack(total)]
+
+
+def parts_of(image: Eif) -> Parts:
+    """Take an image apart, without its signature: to sign it, or to sign it anew.
+
+    Assembled again, it has the registers that it had. AWS's tool changes the file in place, and leaves a table
+    behind that QEMU refuses if the second signature is of another length.
+    """
+    (kernel,), (line,), metadata = image.of(KERNEL), image.of(CMDLINE), image.of(METADATA)
+    return Parts(
+        kernel=image.read(kernel),
+        command_line=bytes(image.read(line)),
+        ramdisks=tuple([image.read(section) for section in image.of(RAMDISK)]),
+        metadata=bytes(image.read(metadata[0])) if metadata else None,
+        architecture=image.architecture,
+        memory=image.memory,
+        cpus=image.cpus,
+    )
 
 
 def _check(parts: Parts) -> None:
