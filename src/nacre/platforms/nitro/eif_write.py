@@ -184,8 +184,8 @@ def _checksum(chunks: Sequence[Buffer]) -> list[bytes]:
 def parts_of(image: Eif) -> Parts:
     """Take an image apart, without its signature: to sign it, or to sign it anew.
 
-    Assembled again, it has the registers that it had. AWS's tool changes the file in place, and leaves a table
-    behind that QEMU refuses if the second signature is of another length.
+    Assembled again, it has the registers that it had. AWS's tool changes the file in place, and leaves a
+    table behind that QEMU refuses if the second signature is of another length.
     """
     (kernel,), (line,), metadata = image.of(KERNEL), image.of(CMDLINE), image.of(METADATA)
     return Parts(
