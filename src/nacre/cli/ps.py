@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``nacre ps``: the simulated enclaves of this user."""
+"""``nacre ps``: the enclaves of this user."""
 
 import click
 import msgspec
@@ -19,9 +19,9 @@ class Listed(msgspec.Struct, frozen=True):
         id: Its id.
         app: The application's name.
         version: Its version.
-        platform: The platform that is simulated.
+        platform: The platform, simulated or real.
         launcher: What started it.
-        mode: ``simulated``.
+        mode: ``simulated`` or ``genuine``.
         state: ``starting``, ``running``, ``ended`` or ``lost``.
         url: Where it answers; empty unless it runs.
         created: When it was made, Unix seconds.
@@ -45,7 +45,7 @@ class Listed(msgspec.Struct, frozen=True):
 @click.command("ps")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def command(*, as_json: bool) -> None:
-    """List the simulated enclaves of this user: those that run, and those that ended by themselves.
+    """List the enclaves of this user: those that run, and those that ended by themselves.
 
     An instance is lost if its supervisor was killed; nacre stop tidies up after it.
     """
@@ -71,7 +71,7 @@ def _listed(instance: Instance) -> Listed:
         version=instance.version,
         platform=instance.platform,
         launcher=instance.launcher,
-        mode="simulated",
+        mode=instance.mode,
         state=state,
         url=instance.url if state == "running" else "",
         created=instance.created,
@@ -83,4 +83,5 @@ def _listed(instance: Instance) -> Listed:
 def _row(one: Listed) -> tuple[str, ...]:
     state = one.state if one.ended is None else f"ended ({one.ended})"
     title = terminal.clean(f"{one.app} {one.version}")
-    return one.id, title, f"{one.platform} (simulated)", one.launcher, state, one.url or "-"
+    platform = f"{one.platform} (simulated)" if one.mode == "simulated" else one.platform
+    return one.id, title, platform, one.launcher, state, one.url or "-"

@@ -2,6 +2,7 @@
 """``nacre run``: an application in a simulated enclave on this machine."""
 
 import asyncio
+import shlex
 import subprocess
 import sys
 import time
@@ -13,12 +14,12 @@ import msgspec
 from nacre.cli import terminal
 from nacre.enclave.instances import Instance, Instances, Options
 from nacre.enclave.launch.faults import knobs
-from nacre.enclave.launch.launcher import NAMES, find
-from nacre.enclave.launch.prepare import create
+from nacre.enclave.launch.launcher import HARDWARE, NAMES, find
+from nacre.enclave.launch.prepare import create, planned
 from nacre.enclave.launch.supervise import supervise, tail
 from nacre.errors import EnclaveError, NacreError
 
-__all__ = ["Started", "command"]
+__all__ = ["Planned", "Started", "command"]
 
 _POLL, _MORE = 0.05, 60.0
 
@@ -30,9 +31,9 @@ class Started(msgspec.Struct, frozen=True):
         id: What ``nacre stop`` and ``nacre logs`` call it.
         app: The application's name.
         version: Its version.
-        platform: The platform that is simulated.
+        platform: The platform, simulated or real.
         launcher: What started it.
-        mode: ``simulated``: no hardware stands behind it.
+        mode: ``simulated``: no hardware stands behind it; or ``genuine``.
         url: Where it answers.
         limits: What the launcher does not protect from, or prove.
         release: The fingerprint of its release, hex.
@@ -49,6 +50,22 @@ class Started(msgspec.Struct, frozen=True):
     limits: str
     release: str
     policy: str
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """What ``--dry-run --json`` writes.
+
+    Attributes:
+        launcher: What would start it.
+        platform: The platform.
+        command: The command line.
+        missing: What is not on this machine, in words.
+    """
+
+    launcher: str
+    platform: str
+    command: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 @click.command("run")
@@ -68,6 +85,12 @@ class Started(msgspec.Struct, frozen=True):
     help="For vm: a kernel, or the folder that its package was unpacked to; else $NACRE_KERNEL, else /boot.",
 )
 @click.option(
+    "--image",
+    metavar="FOLDER",
+    default="",
+    help="For nitro, gramine, tdx and snp: what nacre build wrote.",
+)
+@click.option(
     "--fault",
     "faults",
     metavar="NAME=VALUE",
@@ -80,6 +103,7 @@ class Started(msgspec.Struct, frozen=True):
     default=0,
     help="The port of 127.0.0.1 to answer at; any free one, if left out.",
 )
+@click.option("--dry-run", is_flag=True, help="Of hardware: print the command line and start nothing.")
 @click.option("--detach", "-d", is_flag=True, help="Return as soon as it answers; nacre stop ends it.")
 @click.option("--json", "as_json", is_flag=True, help="Say where it answers as JSON.")
 def command(
@@ -88,16 +112,18 @@ def command(
     tee: str,
     launcher: str,
     kernel: str,
+    image: str,
     faults: tuple[str, ...],
     port: int,
+    dry_run: bool,
     detach: bool,
     as_json: bool,
 ) -> int:
-    """Run the application in the folder APP in a simulated enclave until Ctrl-C.
+    """Run the application in the folder APP in an enclave, simulated or real, until Ctrl-C.
 
-    Whatever runs it, the application has no network but the hosts that nacre.toml declares, and no files but
-    its own. The evidence is correctly signed by a development root, and nothing keeps whoever runs this out
-    of its memory.
+    The application has no network but the hosts that nacre.toml declares, and no files but
+    its own. Of a simulated enclave the evidence is correctly signed by a development root, and nothing keeps
+    whoever runs this out of its memory.
 
     The launcher process: agent and application are processes of this machine in a sandbox. Registers are
     stand-ins, computed from the application's files.
@@ -107,17 +133,49 @@ def command(
 
     The launcher vm: QEMU emulates a machine that boots a kernel and the agent. Registers are measured from
     what boots; nitro only.
+
+    The launchers nitro, gramine (for sgx), tdx and snp start an image that nacre build wrote, on hardware.
+    What vouches for it there is the vendor, and the policy beside it accepts nothing simulated.
     """
     if "help" in faults:
         _list(tee, as_json=as_json)
         return 0
     instances = Instances.of_user()
-    options = Options(kernel=str(Path(kernel).absolute()) if kernel else "", faults=faults)
+    options = Options(kernel=_absolute(kernel), image=_absolute(image), faults=faults)
+    if dry_run:
+        _show(app, tee, launcher, options, as_json=as_json)
+        return 0
     instance = create(instances, Path(app), platform=tee, how=launcher, options=options)
     if not detach:
         return asyncio.run(_attached(instances, instance, port, as_json=as_json))
     _say(instances, _detached(instances, instance, port), as_json=as_json, detached=True)
     return 0
+
+
+def _absolute(path: str) -> str:
+    """Return a path as a supervisor in another folder finds it."""
+    return str(Path(path).absolute()) if path else ""
+
+
+def _show(app: str, platform: str, launcher: str, options: Options, *, as_json: bool) -> None:
+    """Print what would be started on hardware, which need not be here."""
+    if launcher not in HARDWARE:
+        problem = f"--dry-run goes with --launcher {', '.join(HARDWARE)}"
+        raise click.UsageError(problem, click.get_current_context())
+    instance, loaded = planned(Path(app), platform=platform, how=launcher, options=options)
+    from nacre.enclave.launch import hardware  # noqa: PLC0415 (rarely needed)
+
+    found = Planned(
+        launcher=launcher,
+        platform=platform,
+        command=hardware.command(instance, loaded, Path(f"{loaded.name}.log")),
+        missing=hardware.missing(instance),
+    )
+    if as_json:
+        terminal.json(msgspec.json.encode(found))
+        return
+    terminal.out([shlex.join(found.command)])
+    terminal.note([f"missing on this machine: {one}" for one in found.missing])
 
 
 def _list(platform: str, *, as_json: bool) -> None:
@@ -184,15 +242,16 @@ def _detached(instances: Instances, instance: Instance, port: int) -> Instance:
 
 def _say(instances: Instances, instance: Instance, *, as_json: bool, detached: bool) -> None:
     folder = instances.folder(instance.id)
+    launcher = find(instance.launcher)
     started = Started(
         id=instance.id,
         app=instance.app,
         version=instance.version,
         platform=instance.platform,
         launcher=instance.launcher,
-        mode="simulated",
+        mode=instance.mode,
         url=instance.url,
-        limits=find(instance.launcher).LIMITS,
+        limits=launcher.LIMITS,
         release=instance.release,
         policy=str(folder / "policy.toml"),
     )
@@ -203,7 +262,7 @@ def _say(instances: Instances, instance: Instance, *, as_json: bool, detached: b
     title = f"{started.app} {started.version} on {started.platform} ({started.launcher})"
     terminal.out(
         [
-            f"{style.paint('SIMULATED', 'bold', 'yellow')}  {terminal.clean(title)}",
+            f"{style.paint(instance.mode.upper(), 'bold', 'yellow')}  {terminal.clean(title)}",
             f"  not proven   {started.limits}",
             f"  answers at   {started.url}",
             f"  verify with  nacre verify {started.url} --policy {terminal.clean(started.policy)}",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated enclaves of this user on this machine: what runs, what ended, and what each of them said.
+"""Enclaves of this user on this machine: what runs, what ended, and what each of them said.
 
 Each instance has a folder of its own: ``instance.json``, ``release.toml``, ``log``. Its sockets are in
 another, since a socket's path has to be short. The folder of an instance that was stopped goes; the folder
@@ -23,7 +23,7 @@ import msgspec
 
 from nacre.errors import EnclaveError
 
-__all__ = ["Instance", "Instances", "Options", "Process", "end", "runtime_folder"]
+__all__ = ["Instance", "Instances", "Mode", "Options", "Process", "end", "runtime_folder"]
 
 _FILE = "instance.json"
 _MAX_SIZE = 1 << 16
@@ -63,6 +63,10 @@ class Process(msgspec.Struct, frozen=True):
         return Process.of(self.pid) == self
 
 
+#: What vouches for an enclave's evidence: a development root, or a vendor's hardware.
+Mode = Literal["simulated", "genuine"]
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a launcher is told beside the platform; each looks at its own.
 
@@ -86,6 +90,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         version: Its version.
         platform: The platform, simulated or real.
         launcher: What starts it.
+        mode: What vouches for its evidence.
         options: What the launcher is told.
         source: The folder of its ``nacre.toml``.
         port: The TCP port on 127.0.0.1 at which it is reached; 0 until it is.
@@ -101,6 +106,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     version: str
     platform: str
     launcher: str = "process"
+    mode: Mode = "simulated"
     options: Options = Options()
     source: str
     created: int

@@ -18,6 +18,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from nacre.build.app import App
 from nacre.build.layout import APP, USER
@@ -30,9 +31,10 @@ from nacre.enclave.launch.simulated import emulator, insist_unchanged, registers
 from nacre.enclave.launch.spawned import Spawned, spawned
 from nacre.errors import EnclaveError
 
-__all__ = ["LIMITS", "PATIENCE", "insist", "release", "start"]
+__all__ = ["LIMITS", "MODE", "PATIENCE", "insist", "release", "start"]
 
 LIMITS = "nothing keeps whoever runs it out of its memory; its registers stand for files, not for what booted"
+MODE: Final = "simulated"
 PATIENCE = 60.0
 
 _RUNSC = "runsc"

@@ -11,13 +11,20 @@ from typing import Final, Protocol, cast
 
 from nacre.build.app import App
 from nacre.build.tree import Tree
-from nacre.enclave.instances import Instance
+from nacre.enclave.instances import Instance, Mode
 from nacre.errors import EnclaveError
 
-__all__ = ["NAMES", "Inside", "Launcher", "find"]
+__all__ = ["HARDWARE", "NAMES", "Inside", "Launcher", "find"]
 
+#: Those that simulate nothing.
+HARDWARE: Final = ("nitro", "gramine", "tdx", "snp")
 #: Name to module of this package.
-_MODULES: Final = {"process": "process", "gvisor": "gvisor", "vm": "machine"}
+_MODULES: Final = {
+    "process": "process",
+    "gvisor": "gvisor",
+    "vm": "machine",
+    **dict.fromkeys(HARDWARE, "hardware"),
+}
 NAMES: Final = tuple(_MODULES)
 
 
@@ -37,10 +44,12 @@ class Launcher(Protocol):
 
     Attributes:
         LIMITS: What it does not protect from, or prove, in words.
+        MODE: Whether a development root or a vendor's hardware vouches for the evidence.
         PATIENCE: Seconds within which the agent has to answer.
     """
 
     LIMITS: str
+    MODE: Mode
     PATIENCE: float
 
     @staticmethod

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -27,9 +28,10 @@ from nacre.enclave.launch.vm import COMMAND_LINE, Vm, qemu, write_image
 from nacre.errors import BuildError, EnclaveError
 from nacre.platforms.nitro.measure import Piece, hashes, measurement
 
-__all__ = ["LIMITS", "PATIENCE", "insist", "release", "start"]
+__all__ = ["LIMITS", "MODE", "PATIENCE", "insist", "release", "start"]
 
 LIMITS = "nothing keeps this machine out of its memory; a development root signs what no hardware measured"
+MODE: Final = "simulated"
 PATIENCE = 180.0
 
 _PLATFORM = "nitro"

@@ -20,7 +20,7 @@ from nacre.enclave.launch import launcher
 from nacre.platforms.device import DevicePaths
 from nacre.platforms.simulation import Root
 
-__all__ = ["Places", "create", "software", "told", "write_trust"]
+__all__ = ["Places", "create", "planned", "software", "told", "write_trust"]
 
 
 #: Seconds that an app may take to end.
@@ -75,6 +75,44 @@ class Places(msgspec.Struct, frozen=True):
         return self.runtime / "agent.json"
 
 
+def planned(
+    source: Path,
+    *,
+    platform: str,
+    how: str = "process",
+    options: Options = Options(),  # noqa: B008 (frozen)
+    at: int | None = None,
+) -> tuple[Instance, App]:
+    """Return an instance that has no folder yet, and its application.
+
+    Args:
+        source: The folder of `nacre.toml`.
+        platform: The platform, simulated or real.
+        how: The launcher.
+        options: What the launcher is told.
+        at: Now, Unix seconds.
+
+    Raises:
+        ConfigurationError: `nacre.toml` cannot be used.
+        EnclaveError: `launcher-unknown`.
+    """
+    app = App.load(source)
+    instance = Instance(
+        id="",
+        app=app.name,
+        version=app.version,
+        platform=platform,
+        launcher=how,
+        mode=launcher.find(how).MODE,
+        options=options,
+        source=str(source.resolve()),
+        created=int(time.time()) if at is None else at,
+        release="",
+        runtime="",
+    )
+    return instance, app
+
+
 def create(
     instances: Instances,
     source: Path,
@@ -88,32 +126,21 @@ def create(
 
     Args:
         instances: Those of this user.
-        source: The folder of `nacre.toml`.
+        source: As for `planned`, like the rest.
         platform: The platform, simulated or real.
         how: The launcher.
         options: What the launcher is told.
         at: Now, Unix seconds.
 
     Raises:
-        ConfigurationError: `nacre.toml` cannot be used.
+        ConfigurationError, EnclaveError: As `planned` raises; `simulated-platform`, `instance-folder`; the
+            launcher's.
         BuildError: The application's files cannot be measured.
-        EnclaveError: `simulated-platform`, `instance-folder`, `launcher-unknown`; the launcher's.
     """
-    app = App.load(source)
-    tree = Tree.read(source / app.source)
+    instance, app = planned(source, platform=platform, how=how, options=options, at=at)
     found = launcher.find(how)
-    instance = Instance(
-        id=instances.new_id(),
-        app=app.name,
-        version=app.version,
-        platform=platform,
-        launcher=how,
-        options=options,
-        source=str(source.resolve()),
-        created=int(time.time()) if at is None else at,
-        release="",
-        runtime="",
-    )
+    tree = Tree.read(source / app.source)
+    instance = msgspec.structs.replace(instance, id=instances.new_id())
     folder = instances.folder(instance.id)
     try:
         found.insist(instance)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -29,9 +29,10 @@ from nacre.enclave.launch.prepare import Places, software, told
 from nacre.enclave.launch.simulated import emulator, insist_unchanged, registers, release, uplink
 from nacre.enclave.launch.spawned import Spawned, spawned
 
-__all__ = ["LIMITS", "PATIENCE", "insist", "release", "sandbox_maker", "start"]
+__all__ = ["LIMITS", "MODE", "PATIENCE", "insist", "release", "sandbox_maker", "start"]
 
 LIMITS = "nothing keeps whoever runs it out of its memory; its registers stand for files, not for what booted"
+MODE: Final = "simulated"
 PATIENCE = 20.0
 
 
