@@ -15,7 +15,7 @@ import pytest
 from nacre import cli
 from nacre.cli.exits import Exit
 from nacre.enclave import roots
-from nacre.enclave.instances import Instance, Instances, Process
+from nacre.enclave.instances import Instance, Instances, Mode, Process
 from nacre.platforms.simulation import Root, simulator
 from nacre.trust import pem
 
@@ -138,23 +138,26 @@ def test_a_reset_that_was_not_meant(capsys: pytest.CaptureFixture[str], made: Ma
 
 def test_a_reset_tells_what_it_breaks(made: Mapping[str, Root]) -> None:
     instances = Instances.of_user()
-    name = instances.new_id()
-    instances.write(
-        Instance(
-            id=name,
-            app="worm",
-            version="1",
-            platform="tdx",
-            source="",
-            created=0,
-            release="",
-            runtime="",
-            supervisor=Process.of(os.getpid()),
+    modes: tuple[Mode, ...] = ("simulated", "genuine")
+    name, other = (instances.new_id() for _ in modes)
+    for one, mode in zip((name, other), modes, strict=True):
+        instances.write(
+            Instance(
+                id=one,
+                app="worm",
+                version="1",
+                platform="tdx",
+                mode=mode,
+                source="",
+                created=0,
+                release="",
+                runtime="",
+                supervisor=Process.of(os.getpid()),
+            )
         )
-    )
     status, out, err = _at_terminal(b"y\n")
     assert (status, out) == (Exit.ACCEPTED, "dcap\nnitro\n")
     assert "will not verify" in err
-    assert f"to be started again: {name}" in err
+    assert f"to be started again: {name}\n" in err
     assert roots.existing_roots() == ()
     assert roots.development_root("nitro", at=int(time.time())) != made["nitro"]

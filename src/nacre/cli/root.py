@@ -175,7 +175,7 @@ def _insist(shown: Sequence[Shown]) -> None:
     running = [
         one.id
         for one in Instances.of_user().every()
-        if one.state in ("starting", "running") and one.platform in platforms
+        if one.mode == "simulated" and one.state in ("starting", "running") and one.platform in platforms
     ]
     lines = [f"the development roots {', '.join(one.family for one in shown)} and their keys will be gone;"]
     lines += ["evidence that was made under them will not verify under those that the next run makes"]
