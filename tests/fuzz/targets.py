@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 from cryptography import x509 as peer
-from tests.fuzz import results
+from tests.fuzz import measured, results
 
 from nacre import platforms
 from nacre.appraisal import systems
@@ -473,6 +473,10 @@ TARGETS: Mapping[str, Target] = {
         Target("reference", _reference, "json", _REFERENCE_WORDS),
         Target("wrapped", _wrapped, "cbor", _MANIFEST_WORDS),
         Target("identity-document", _identity_document, "cbor"),
+        Target("event-log", measured.event_log, "bytes", measured.WORDS),
+        Target("efi-program", measured.efi_program, "bytes", measured.WORDS),
+        Target("unified-image", measured.unified_image, "bytes", measured.WORDS),
+        Target("tpm-quote", measured.quote, "bytes", measured.WORDS),
         Target("token", results.token, "json", results.TOKEN_WORDS),
         Target("token-claims", results.claims, "json", results.TOKEN_WORDS),
         Target("token-keys", results.keys, "json", (b'"kty":', b'"crv":"P-256"', b'"keys":[', b'"kid":')),
