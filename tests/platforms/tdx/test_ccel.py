@@ -52,7 +52,7 @@ def test_vectors(vectors: Path, name: str) -> None:
 def test_events_have_names(vectors: Path) -> None:
     made = ccel.replay(_read(vectors / "measure/eventlog", _LOGS[4]))
     assert [part.label for part in made.of("rtmr0")] == [
-        "TD HOB",
+        "TD HOB (memory 2048 MiB)",
         "configuration firmware volume",
         *(f"variable {name}" for name in ("SecureBoot", "PK", "KEK", "db", "dbx")),
         "separator",
@@ -87,7 +87,11 @@ def test_why_rtmr0_differs(vectors: Path) -> None:
     first = next(iter(differences(rtmr0(firmware, boot), real)))
     assert first[1] is not None
     assert first[2] is not None
-    assert (first[0], first[1].label, first[2].label) == ("rtmr0", "TD HOB (memory 4096 MiB)", "TD HOB")
+    assert (first[0], first[1].label, first[2].label) == (
+        "rtmr0",
+        "TD HOB (memory 4096 MiB)",
+        "TD HOB (memory 2048 MiB)",
+    )
     boot = ccel.learned(real, Boot(memory=2 << 30))
     first = next(iter(differences(rtmr0(firmware, boot), real)))
     assert first[1] is not None
@@ -165,6 +169,11 @@ def test_what_a_log_leaves_out_is_known_by_its_digest() -> None:
     assert (variable.label, variable.value) == ("variable db", "not set")
     other = ccel.replay(_HEAD + _event(1, 0x80000001, b"", absent + b"x")).parts[0]
     assert (other.label, other.value) == ("EV_EFI_VARIABLE_DRIVER_CONFIG", "")
+
+
+def test_a_list_of_memory_that_no_usual_machine_has(vectors: Path) -> None:
+    google = ccel.replay(_read(vectors / "measure/eventlog", _LOGS[1]))
+    assert google.parts[0].label == "TD HOB"
 
 
 @given(st.binary(max_size=300))

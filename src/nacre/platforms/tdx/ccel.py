@@ -20,7 +20,8 @@ import msgspec
 
 from nacre.errors import MalformedEvidence
 from nacre.platforms.measuring import Measurement, Part
-from nacre.platforms.tdx.rtmr import ACPI, RTMRS, Acpi, Boot, usual
+from nacre.platforms.tdx.hob import memory_of
+from nacre.platforms.tdx.rtmr import ACPI, RTMRS, Acpi, Boot, td_hob, usual
 from nacre.platforms.tpm import eventlog
 from nacre.platforms.tpm import replay as tpm
 
@@ -29,13 +30,13 @@ __all__ = ["explained", "learned", "replay"]
 _ALGORITHM = "sha384"
 _NUMBERS = dict(enumerate(RTMRS, start=1))
 _SEPARATOR, _TAG, _FLAGS, _IPL = 0x04, 0x06, 0x0A, 0x0D
-_BOOT, _PROGRAM, _BLOB = 0x80000002, 0x80000003, 0x8000000A
+_BOOT, _PROGRAM, _BLOB, _TABLES = 0x80000002, 0x80000003, 0x8000000A, 0x8000000B
 _VARIABLES = {0x80000001: "variable", _BOOT: "boot variable", 0x800000E0: "authority"}
 _LABELS = {
     _SEPARATOR: "separator",
     0x80000006: "partition table",
     0x80000007: "EFI action",
-    0x8000000B: "TD HOB",
+    _TABLES: "TD HOB",
 }
 _TAGS = {0x8F3B22ED: "command line", 0x8F3B22EC: "initrd"}
 _ACPI_DATA = b"ACPI DATA"
@@ -104,6 +105,9 @@ def _labelled(events: Sequence[eventlog.Event], parts: Sequence[Part]) -> Iterat
             # Of these firmware hashes the value alone.
             if event.kind == _BOOT and hashlib.new(_ALGORITHM, content).digest() == part.digest:
                 value = content.hex()
+        elif event.kind == _TABLES and (memory := memory_of(part.digest)) is not None:
+            # Nothing else comes to this digest; so the log tells what the machine was given.
+            label = td_hob(memory)
         else:
             label = _label(event) or part.label
         yield msgspec.structs.replace(part, label=label, value=value)

@@ -9,13 +9,15 @@ Source: UEFI, Platform Initialization 1.8, volume 3, 5 (HOB definitions); QEMU, 
 ``OvmfPkg/Library/SecMeasurementLib`` (what of it is measured).
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from struct import Struct
 
 from nacre.errors import ConfigurationError
 from nacre.platforms.tdx.tdvf import PAGE, Kind, Section
 
-__all__ = ["below_4g", "hob"]
+__all__ = ["below_4g", "hob", "memory_of"]
 
 _GIB4 = 1 << 32
 #: Up to this much memory lies below 4 GiB whole; of more, only the first 2 GiB do.
@@ -27,6 +29,12 @@ _END = 8
 _SYSTEM, _UNACCEPTED = 0, 7
 #: Present, initialised, tested.
 _ATTRIBUTES = 7
+_OVMF_MEMORY = ((0x810000, 0x10000), (0x80B000, 0x2000), (0x800000, 0x6000))
+#: Where builds of OVMF want the list, and memory: address and bytes.
+_OVMF = ((Kind.HOB, 0x809000, 0x2000), *((Kind.TEMPORARY, *place) for place in _OVMF_MEMORY))
+_MIB, _GIB = 1 << 20, 1 << 30
+#: Sizes of memory that machines are given, bytes.
+_SIZES = (*range(256 * _MIB, 16 * _GIB, 256 * _MIB), *range(16 * _GIB, 1025 * _GIB, _GIB))
 
 
 def below_4g(memory: int) -> int:
@@ -79,3 +87,21 @@ def _ranges(bank: tuple[int, int], wanted: Sequence[tuple[int, int]]) -> Iterato
             at = end
     if at < last:
         yield _UNACCEPTED, at, last
+
+
+def memory_of(digest: bytes) -> int | None:
+    """Find how much memory a TD has, from the SHA-384 of its list.
+
+    Returns:
+        Bytes; None if no usual size of memory, with OVMF as firmware, has that digest.
+    """
+    return _known().get(digest)
+
+
+@functools.cache
+def _known() -> Mapping[bytes, int]:
+    asked = [
+        Section(kind=kind, offset=0, size=0, address=address, memory=size, measured=False, added=True)
+        for kind, address, size in _OVMF
+    ]
+    return {hashlib.sha384(hob(asked, memory=size)).digest(): size for size in _SIZES}

@@ -39,7 +39,7 @@ from nacre.platforms.tdx.mrtd import Order
 from nacre.platforms.tdx.tdvf import Kind, sections
 from nacre.platforms.tpm.registers import measured
 
-__all__ = ["ACPI", "RTMRS", "SHELL", "Acpi", "Boot", "extended", "rtmr0", "rtmr1", "rtmr2", "usual"]
+__all__ = ["ACPI", "RTMRS", "SHELL", "Acpi", "Boot", "extended", "rtmr0", "rtmr1", "rtmr2", "td_hob", "usual"]
 
 #: The registers that can be extended.
 RTMRS = ("rtmr0", "rtmr1", "rtmr2", "rtmr3")
@@ -111,6 +111,11 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     separator: Literal["rtmr0", "rtmr1"] = "rtmr1"
     secure: Mapping[str, bytes] = {}
     options: Sequence[bytes] = (SHELL,)
+
+
+def td_hob(memory: int) -> str:
+    """Return what the event for the list of memory is called."""
+    return f"TD HOB (memory {memory / _MIB:.15g} MiB)"
 
 
 def extended(parts: Iterable[Part], names: Sequence[str]) -> Measurement:
@@ -199,8 +204,7 @@ def _rtmr0(firmware: bytes, boot: Boot) -> Iterator[Part]:
         raise ConfigurationError("tdx-acpi")
     found = sections(firmware)
     listed = hob(found, memory=boot.memory)
-    label = f"TD HOB (memory {boot.memory / _MIB:.15g} MiB)"
-    yield _part("rtmr0", label, "parameters", listed, value=f"{len(listed)} bytes")
+    yield _part("rtmr0", td_hob(boot.memory), "parameters", listed, value=f"{len(listed)} bytes")
     for section in found:
         if section.kind == Kind.CONFIGURATION:
             content = firmware[section.offset : section.offset + section.size]
