@@ -7,21 +7,38 @@ from itertools import pairwise
 from pathlib import Path
 
 from tests.platforms.programs import program as made
+from tests.platforms.tdx.images import image
+from tests.platforms.tdx.linux import linux
 
 from nacre.platforms import pe
+from nacre.platforms.tdx import ccel
+from nacre.platforms.tdx.kernel import handed_over
+from nacre.platforms.tdx.mrtd import ORDERS, mrtd
 from nacre.platforms.tpm import eventlog, uki
 from nacre.platforms.tpm import quote as quotes
 from nacre.platforms.tpm.registers import BANKS
 from nacre.platforms.tpm.replay import replay
 
-__all__ = ["NAMES", "WORDS", "efi_program", "event_log", "quote", "seeds", "unified_image"]
+__all__ = [
+    "NAMES",
+    "WORDS",
+    "efi_program",
+    "event_log",
+    "kernel",
+    "quote",
+    "seeds",
+    "td_firmware",
+    "td_log",
+    "unified_image",
+]
 
 _LOGS = Path(__file__).parent.parent / "vectors" / "measure" / "eventlog"
 _LARGEST_SEED = 1 << 16
-NAMES = ("event-log", "efi-program", "unified-image", "tpm-quote")
+NAMES = ("event-log", "efi-program", "unified-image", "tpm-quote", "td-firmware", "td-log", "kernel")
 WORDS = (
     *(b"Spec ID Event03\0", b"StartupLocality\0\3", b"\x0b\0", b"\x0c\0", b"\3\0\0\0", b"\4\0\0\0\0\0\0\0"),
     *(b"MZ", b"PE\0\0\x64\x86", b".linux\0\0", b".cmdline", b".sdmagic", b".text\0\0\0"),
+    *(b"TDVF", b"HdrS", b"ACPI DATA", bytes.fromhex("3565 7ae4 4a98"), bytes.fromhex("de82 b596 b21f")),
     *(b"#### LoaderInfo: systemd-stub 252.1 ####", bytes.fromhex("ff5443478018"), b"\0\x18\0\x0b"),
 )
 #: What swtpm said, and the key that it signed that with.
@@ -80,6 +97,28 @@ def quote(data: bytes) -> None:
         quotes.parse(data[1:])
 
 
+def td_firmware(data: bytes) -> None:
+    """Each of the sections that are measured changes the register."""
+    for order in ORDERS:
+        found = mrtd(data, order=order)
+        assert found.parts[-1].digest == found.registers["mrtd"]
+
+
+def td_log(data: bytes) -> None:
+    """Nothing of a log gets to a terminal as it is."""
+    found = ccel.replay(data)
+    assert {len(value) for value in found.registers.values()} == {48}
+    assert all(part.label.isprintable() for part in found.parts)
+
+
+def kernel(data: bytes) -> None:
+    """Nothing but its header is changed."""
+    changed, address = handed_over(data, initrd=len(data), memory=1 << 30)
+    assert address % 4096 == 0
+    assert changed[:0x210] == data[:0x210]
+    assert changed[0x22C:] == data[0x22C:]
+
+
 def seeds(name: str) -> Iterator[bytes]:
     """Return what one of these may start from."""
     if name == "event-log":
@@ -92,5 +131,12 @@ def seeds(name: str) -> Iterator[bytes]:
     elif name == "unified-image":
         yield made(_SECTIONS)
         yield made({**_SECTIONS, ".osrel": b"ID=a", ".sbat": b"sbat,1"})
+    elif name == "td-firmware":
+        yield from (path.read_bytes() for path in sorted((_LOGS.parent / "tdx").glob("*.fd")))
+        yield image()
+    elif name == "td-log":
+        yield from (path.read_bytes() for path in sorted(_LOGS.glob("ccel-*.bin")))
+    elif name == "kernel":
+        yield from (linux(), linux(more=0))
     else:
         yield from (b"\0" + _ATTEST, b"\1" + _PUBLIC)
