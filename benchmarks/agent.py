@@ -41,7 +41,7 @@ from nacre.enclave.envelope import PATH
 from nacre.platforms.devices import find
 from nacre.platforms.simulation import simulator
 
-QUICK = Budget(rounds=6, pieces=200, processes=0)
+QUICK = Budget(rounds=2, pieces=80, processes=0)
 FULL = Budget(rounds=40, pieces=2_000, processes=0)
 
 _SECTION = "Agent"

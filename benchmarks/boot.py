@@ -76,7 +76,7 @@ def measure(budget: Budget) -> Measured:
         for _ in range(budget.processes):
             for platform in _PLATFORMS:
                 boots[platform].append(_boot(platform, environment))
-        parts = _parts(Path(name), environment, times=max(3, budget.processes))
+        parts = _parts(Path(name), environment, times=budget.processes)
     return Measured([row for platform, found in boots.items() for row in _rows(platform, found)], parts)
 
 

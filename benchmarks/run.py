@@ -2,7 +2,7 @@
 """Every benchmark: ``python -m benchmarks.run [--quick] [--json] [--only SECTION]``.
 
 Prints the tables and, after a full run of everything, writes them to ``RESULTS.md`` and ``RESULTS.json``.
-``--quick`` takes under a minute and shows that all of it runs; its numbers prove little. Each section is a
+``--quick`` takes a minute or two and shows that all of it runs; its numbers prove little. Each section is a
 process of its own, so that none meets the imports, the caches or the memory of another.
 
 The exit status is 0 whether or not the goals were met: a busy machine is not a fault of the code.
@@ -41,7 +41,7 @@ _SECTIONS = {
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
-    parser.add_argument("--quick", action="store_true", help="under a minute; to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="a minute or two; to see that it runs")
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of the table")
     parser.add_argument("--only", choices=_SECTIONS, action="append", help="one section; may be repeated")
     arguments = parser.parse_args()

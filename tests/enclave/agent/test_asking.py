@@ -5,6 +5,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -59,3 +60,27 @@ def test_device_that_hangs_keeps_no_agent_from_ending() -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=10
     )
     assert done.stdout == "agent-device-silent\n"
+
+
+def test_device_is_let_go_after_the_last_turn_and_in_its_thread() -> None:
+    order: list[object] = []
+    done = threading.Event()
+
+    def slow() -> None:
+        time.sleep(0.1)
+        order.append(threading.current_thread().name)
+
+    def last() -> None:
+        order.append(threading.current_thread().name)
+        done.set()
+
+    async def run() -> None:
+        asking = Asking(seconds=5)
+        waiting = asyncio.create_task(asking.ask(slow))
+        await asyncio.sleep(0)
+        asking.close(last)
+        await waiting
+
+    asyncio.run(run())
+    assert done.wait(5)
+    assert order == ["device", "device"]
