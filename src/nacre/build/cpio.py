@@ -15,7 +15,19 @@ from typing import BinaryIO, Literal, NamedTuple
 from nacre.build.tree import Entry, Tree
 from nacre.errors import BuildError
 
-__all__ = ["Member", "arranged", "check_path", "copy", "file", "folder", "link", "members", "read", "write"]
+__all__ = [
+    "Member",
+    "archives",
+    "arranged",
+    "check_path",
+    "copy",
+    "file",
+    "folder",
+    "link",
+    "members",
+    "read",
+    "write",
+]
 
 _MAGIC = b"070701"
 _FIELDS = 13
@@ -148,6 +160,26 @@ def read(data: bytes) -> tuple[Member, ...]:
         position, last = following, path.encode()
     if start != len(data):
         raise _malformed(start)
+    return tuple(found)
+
+
+def archives(data: bytes) -> tuple[bytes, ...]:
+    """Take apart several archives of ``write``, one behind the other, as a kernel unpacks them.
+
+    Raises:
+        BuildError: ``image-malformed``.
+    """
+    found: list[bytes] = []
+    begin = position = number = 0
+    while position < len(data):
+        number += 1
+        path, _, size, start = _entry(data, position, number)
+        position = start + size + len(_padding(size))
+        if path == _TRAILER:
+            found.append(data[begin:position])
+            begin, number = position, 0
+    if begin != len(data):
+        raise _malformed(begin)
     return tuple(found)
 
 

@@ -25,6 +25,7 @@ _COMMANDS = {
     "measure": "Compute registers before any hardware reports them.",
     "policy": "Write, check and describe policies.",
     "ps": "List the simulated enclaves of this user.",
+    "rebuild": "Build a release again from its source, and compare.",
     "result": "Read what other verifiers say, and check that it is they.",
     "release": "Convert and show reference values.",
     "root": "Show, export and reset the development roots.",
@@ -35,7 +36,10 @@ _COMMANDS = {
     "version": "Show versions and the crypto engine.",
 }
 #: Commands that need more than the plain install: a module that is not in it, and the extra that brings it.
-_EXTRAS = {"build": ("h11", "enclave"), "run": ("h11", "enclave"), "test": ("h11", "enclave")}
+_EXTRAS = {
+    "run": ("h11", "enclave"),
+    "test": ("h11", "enclave"),
+}
 
 
 class LazyGroup(click.Group):
