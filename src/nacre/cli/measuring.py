@@ -24,6 +24,8 @@ TEES: Final = ("nitro", "snp", "sev-es", "sev", "tdx", "sgx", "tpm")
 _EIF, _JSON, _LIST, _PE, _SGXS = b".eif", b"{", b"[", b"MZ", b"ECREATE\0"
 _LOG, _LOG_AT = b"Spec ID Event03\0", 32
 _MIB = 1 << 20
+#: Shorter registers of evidence are numbers, and shown as such.
+_DIGEST = 32
 _UNVERIFIED = "nothing of it was verified; nacre verify does that"
 
 
@@ -88,9 +90,9 @@ def measured(path: str, given: Given) -> Measured:
         return _fitting(read(bytes(data), source=path), given)
     if data[: len(_EIF)] == _EIF:
         return _eif(path, data, given)
-    tee, measurement = _file(data, given) or _evidence(path, bytes(data[: MAX_EVIDENCE + 1]))
-    warning = "" if measurement.parts else _UNVERIFIED
-    return _fitting(Measured(tee, path, measurement, warning), given)
+    known = _file(data, given)
+    found = _evidence(path, data) if known is None else Measured(known[0], path, known[1])
+    return _fitting(found, given)
 
 
 def _fitting(found: Measured, given: Given) -> Measured:
@@ -123,19 +125,20 @@ def _file(data: memoryview, given: Given) -> tuple[str, Measurement] | None:
     return None
 
 
-def _evidence(path: str, data: bytes) -> tuple[str, Measurement]:
+def _evidence(path: str, data: memoryview) -> Measured:
     """Take the registers that evidence states, to be compared; it tells no steps."""
+    whole = bytes(data[:MAX_EVIDENCE])
     try:
-        platform = platforms.detect(data)
+        platform = platforms.detect(whole)
     except UnsupportedEvidence:
         raise ConfigurationError("measure-unknown", path=path) from None
     names = {register.name.replace("_", ""): register for register in platform.registers}
     registers = {}
-    for view in platform.views(platform.parse(data)):
-        name = view.name.removeprefix("report.").replace("pcrs.", "pcr").replace("_", "")
-        if name in names and len(view.value) == 2 * names[name].size:
-            registers[names[name].name] = bytes.fromhex(view.value)
-    return platform.name, Measurement(registers, ())
+    for view in platform.views(platform.parse(whole)):
+        register = names.get(view.name.removeprefix("report.").replace("pcrs.", "pcr").replace("_", ""))
+        if register is not None and register.size >= _DIGEST and len(view.value) == 2 * register.size:
+            registers[register.name] = bytes.fromhex(view.value)
+    return Measured(platform.name, path, Measurement(registers, ()), _UNVERIFIED)
 
 
 def _eif(path: str, data: memoryview, given: Given) -> Measured:
