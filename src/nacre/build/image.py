@@ -12,10 +12,11 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from nacre.build import kernel_cache, layout, npm, outputs, wheels
+from nacre.build import gramine, kernel_cache, layout, npm, outputs, wheels
 from nacre.build.app import Recipe
 from nacre.build.assemble import Layers, Parts, assemble, files_of, firmware_of, kernel_of
 from nacre.build.cpio import Member, file, write
+from nacre.build.gramine import Enclave, Gramine
 from nacre.build.kernels import Ready
 from nacre.build.lock import Lock, recipe_digest
 from nacre.build.means import Means
@@ -25,6 +26,7 @@ from nacre.build.registers import confidential
 from nacre.build.releases import Variant
 from nacre.build.tree import Tree
 from nacre.errors import BuildError
+from nacre.platforms.measuring import Measurement
 from nacre.platforms.nitro import eif_write
 
 __all__ = ["COMMAND_LINE", "Image", "build", "insist_on_lock", "origin", "parts_of"]
@@ -46,6 +48,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         layers: The files, for each way of configuring the agent.
         files: What is to be written: name in the output folder to content.
         variants: By platform, the registers that it can show.
+        enclave: For SGX, the folder that Gramine runs.
     """
 
     recipe: Recipe
@@ -54,9 +57,10 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     layers: Layers
     files: Mapping[str, bytes]
     variants: Mapping[str, tuple[Variant, ...]]
+    enclave: Enclave | None = None
 
 
-def origin(recipe: Recipe, lock: Lock, *, agent: str) -> str:
+def origin(recipe: Recipe, lock: Lock, *, agent: str, runtime: Gramine | None = None) -> str:
     """Return the SHA-256, hex, of everything that an image depends on.
 
     Raises:
@@ -65,7 +69,8 @@ def origin(recipe: Recipe, lock: Lock, *, agent: str) -> str:
     whole = hashlib.sha256(msgspec.json.encode((recipe.app, recipe.build), order="sorted"))
     further = [Tree.only(recipe.folder / source).digest for source in recipe.build.files.values()]
     tree = Tree.read(recipe.folder / recipe.app.source).digest
-    for part in (bytes.fromhex(agent), bytes.fromhex(lock.digest), tree, *further):
+    others = (b"" if runtime is None else runtime.digest, *further)
+    for part in (bytes.fromhex(agent), bytes.fromhex(lock.digest), tree, *others):
         whole.update(part)
     return whole.hexdigest()
 
@@ -114,7 +119,9 @@ def parts_of(lock: Lock, means: Means) -> Parts:
     return Parts(debs, found, npm.members(lock.modules, inputs=means.inputs), kernel)
 
 
-def build(recipe: Recipe, lock: Lock, parts: Parts, *, configure: Configure) -> Image:
+def build(
+    recipe: Recipe, lock: Lock, parts: Parts, *, configure: Configure, runtime: Gramine | None = None
+) -> Image:
     """Build an image.
 
     Args:
@@ -122,9 +129,10 @@ def build(recipe: Recipe, lock: Lock, parts: Parts, *, configure: Configure) -> 
         lock: What it is made from.
         parts: The content of that.
         configure: Returns the agent's configuration for a target, given the digest of all else in the image.
+        runtime: The Gramine that runs an image for SGX; no lock has it.
 
     Raises:
-        BuildError: Names what cannot be used.
+        BuildError: Names what cannot be used; ``gramine-needed``.
     """
     kernel = kernel_of(recipe, parts)
     layers = assemble(recipe, parts, files_of(parts.debs), kernel, python=lock.python)
@@ -133,15 +141,41 @@ def build(recipe: Recipe, lock: Lock, parts: Parts, *, configure: Configure) -> 
     initrds: dict[bytes, _Initrd] = {}
     files: dict[str, bytes] = {outputs.KERNEL: kernel.image, outputs.COMMAND_LINE: line.encode()}
     variants: dict[str, tuple[Variant, ...]] = {}
+    enclave = None
     for target in recipe.build.targets:
         told = configure(target, layers.digest)
+        if target == "sgx":
+            inside = (*layers.platform, *layers.application, file(layout.CONFIGURATION[1:], told))
+            enclave, variants[target] = _enclave(recipe, inside, runtime)
+            continue
         if told not in initrds:
             over = [*layers.application, file(layout.CONFIGURATION[1:], told)]
             initrds[told] = _Initrd(platform, _archive(over))
         made = _Made(recipe, lock, parts, kernel, initrds[told], line)
         found, variants[_PLATFORMS[target]] = _WRITERS[target](made)
         files.update(found)
-    return Image(recipe=recipe, lock=lock, kernel=kernel, layers=layers, files=files, variants=variants)
+    return Image(
+        recipe=recipe,
+        lock=lock,
+        kernel=kernel,
+        layers=layers,
+        files=files,
+        variants=variants,
+        enclave=enclave,
+    )
+
+
+def _enclave(
+    recipe: Recipe, inside: Iterable[Member], runtime: Gramine | None
+) -> tuple[Enclave, tuple[Variant, ...]]:
+    if runtime is None:
+        raise BuildError("gramine-needed")
+    enclave = gramine.build(recipe.app, inside, gramine=runtime)
+    # MRENCLAVE covers the product's number and version: a release that states it need not state them.
+    register = "mrenclave"
+    steps = enclave.measurement.of(register)
+    shown = Measurement({register: enclave.measurement.registers[register]}, steps)
+    return enclave, (Variant(f"with the Gramine {runtime.digest.hex()}", shown),)
 
 
 class _Made(NamedTuple):
@@ -201,7 +235,6 @@ _WRITERS: Mapping[Target, Callable[[_Made], tuple[Mapping[str, bytes], tuple[Var
 _PLATFORMS: Mapping[Target, str] = {
     "nitro": "nitro",
     "qemu": "nitro",
-    "sgx": "sgx",
     "snp": "snp",
     "tdx": "tdx",
 }

@@ -10,7 +10,7 @@ import msgspec
 
 from nacre.appraisal.reference.convert import write_as
 from nacre.appraisal.release import Release
-from nacre.build import components, oci, outputs, provenance, sbom
+from nacre.build import components, gramine, oci, outputs, provenance, sbom
 from nacre.build.folder import sums
 from nacre.build.image import Image
 from nacre.build.layout import APP, USER
@@ -44,6 +44,9 @@ def write(image: Image, folder: Path) -> None:
     settings = oci.Settings(entry=app.entry, environment=app.environment, folder=APP, user=f"{USER}:{USER}")
     layers = (image.layers.platform, image.layers.application)
     oci.write(folder / outputs.OCI, layers, settings, name=f"{app.name}:{app.version}")
+    if image.enclave is not None:
+        (folder / outputs.GRAMINE).mkdir()
+        gramine.place(image.enclave, folder / outputs.GRAMINE)
     bill = sbom.encode(
         name=app.name,
         version=app.version,

@@ -9,6 +9,7 @@ import msgspec
 from nacre.build import agent
 from nacre.build.app import Recipe
 from nacre.build.folder import replace, sums, unchanged
+from nacre.build.gramine import Gramine
 from nacre.build.image import build, insist_on_lock, origin, parts_of
 from nacre.build.lock import Lock
 from nacre.build.write import write
@@ -16,7 +17,24 @@ from nacre.cli import terminal
 from nacre.cli.lock import inputs_option, means, mirror_option
 from nacre.enclave.configure import configuration
 
-__all__ = ["Built", "command"]
+__all__ = ["Built", "command", "gramine_option", "runtime_of"]
+
+gramine_option = click.option(
+    "--gramine",
+    "prefix",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default="/usr",
+    help="Where Gramine is installed, for SGX; /usr, if left out.",
+)
+
+
+def runtime_of(recipe: Recipe, prefix: Path) -> Gramine | None:
+    """Return the Gramine that an image needs, if it needs one.
+
+    Raises:
+        BuildError: ``gramine-missing``.
+    """
+    return Gramine.load(prefix) if "sgx" in recipe.build.targets else None
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -49,6 +67,7 @@ class Built(msgspec.Struct, frozen=True):
 )
 @mirror_option
 @inputs_option
+@gramine_option
 @click.option("--offline", is_flag=True, help="Take inputs only from where they are kept.")
 @click.option("--json", "as_json", is_flag=True, help="Say what was built as JSON.")
 def command(
@@ -57,6 +76,7 @@ def command(
     output: Path | None,
     urls: tuple[str, ...],
     folder: Path | None,
+    prefix: Path,
     offline: bool,
     as_json: bool,
 ) -> int:
@@ -70,7 +90,8 @@ def command(
     code = agent.digest()
     insist_on_lock(recipe, lock, agent=code)
     place = output or recipe.folder / "dist"
-    made_from = origin(recipe, lock, agent=code)
+    runtime = runtime_of(recipe, prefix)
+    made_from = origin(recipe, lock, agent=code, runtime=runtime)
     same = unchanged(place, made_from)
     if not same:
         parts = parts_of(lock, means(recipe, urls, folder, offline=offline))
@@ -79,6 +100,7 @@ def command(
             lock,
             parts,
             configure=lambda target, release: configuration(recipe.app, target, release),
+            runtime=runtime,
         )
         replace(place, lambda new: write(image, new), origin=made_from)
     _say(recipe, lock, place, same=same, as_json=as_json)

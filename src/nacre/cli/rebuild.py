@@ -20,6 +20,7 @@ from nacre.build.lock import Lock
 from nacre.build.write import write
 from nacre.cli import terminal
 from nacre.cli.about import package_version
+from nacre.cli.build import gramine_option, runtime_of
 from nacre.cli.exits import Exit
 from nacre.cli.lock import inputs_option, means, mirror_option
 from nacre.enclave.configure import configuration
@@ -51,6 +52,7 @@ class Rebuilt(msgspec.Struct, frozen=True):
 @click.option("--source", metavar="REPOSITORY", help="Where the source is, if not where the release says.")
 @mirror_option
 @inputs_option
+@gramine_option
 @click.option("--offline", is_flag=True, help="Take inputs only from where they are kept.")
 @click.option("--key", metavar="FILE", help="Sign a statement of the outcome with this private key, PEM.")
 @click.option("--statement", metavar="FILE", type=click.Path(path_type=Path), help="Where to write it.")
@@ -62,6 +64,7 @@ def command(
     source: str | None,
     urls: tuple[str, ...],
     folder: Path | None,
+    prefix: Path,
     offline: bool,
     key: str | None,
     statement: Path | None,
@@ -88,7 +91,11 @@ def command(
         insist_on_lock(recipe, lock, agent=agent.digest())
         parts = parts_of(lock, means(recipe, urls, folder, offline=offline))
         image = build(
-            recipe, lock, parts, configure=lambda target, id_: configuration(recipe.app, target, id_)
+            recipe,
+            lock,
+            parts,
+            configure=lambda target, id_: configuration(recipe.app, target, id_),
+            runtime=runtime_of(recipe, prefix),
         )
         rebuilt = place / "rebuilt"
         rebuilt.mkdir()
