@@ -8,8 +8,8 @@ signature of AWS's tool differs from run to run.
 Nothing is copied: what is written is the very buffers that were given, between headers made here.
 
 Not proven here:
-    AWS's own tool: images are compared byte for byte with those of an independent writer, which QEMU reads. To
-    prove it: give ``eif_build`` the same parts, the same build time, and compare the files.
+    AWS's own tool: images are compared byte for byte with those of an independent writer, which QEMU reads.
+    To prove it: give ``eif_build`` the same parts and the same build time, and compare the files.
 
 Source: aws/aws-nitro-enclaves-image-format, ``src/utils/mod.rs``, ``src/utils/eif_signer.rs``.
 """
