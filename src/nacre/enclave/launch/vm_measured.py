@@ -12,15 +12,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nacre.enclave.launch.leash import leashed
 from nacre.errors import EnclaveError
 
 __all__ = ["Measured"]
 
 _CODE, _VARIABLES = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 _BOOT = "::/EFI/BOOT/BOOTX64.EFI"
-#: Bytes of the disk beside the file that is started.
-_SPACE = 16 << 20
-_PATIENCE, _POLL = 10.0, 0.02
+#: Bytes of the disk beside the file that is started; FAT32 is never smaller than half of it.
+_SPACE = 64 << 20
+#: In the machine's folder; the TPM's programs take a path's comma for its end.
+_STATE, _SOCKET = "tpm", "tpm.sock"
+_PATIENCE, _POLL = 60.0, 0.02
 
 
 class Measured:
@@ -38,7 +41,8 @@ class Measured:
             directory: Of this machine alone.
 
         Raises:
-            EnclaveError: ``vm-missing``: a program or the firmware is not installed.
+            EnclaveError: ``vm-missing``: a program or the firmware is not installed; ``vm-failed``: the disk
+                cannot be written.
         """
         for program in ("swtpm", "swtpm_setup", "mformat", "mmd", "mcopy", str(_CODE), str(_VARIABLES)):
             if shutil.which(program) is None and not Path(program).is_file():
@@ -46,23 +50,40 @@ class Measured:
         self.memory = 512 + 4 * (len(image) >> 20)
         self._directory = directory
         self._disk = directory / "disk.img"
-        self._state = directory / "tpm"
-        self._socket = directory / "tpm.sock"
+        self._state = directory / _STATE
+        self._socket = directory / _SOCKET
         self._variables = directory / "variables.fd"
         self._process: subprocess.Popen[bytes] | None = None
-        self._write(image)
+        try:
+            self._write(image)
+        except OSError as error:
+            raise EnclaveError("vm-failed", actual=f"{error.filename}: {error.strerror}") from None
 
     def __enter__(self) -> Self:
-        """Start the TPM."""
+        """Start the TPM.
+
+        Raises:
+            EnclaveError: ``vm-failed``: it does not start.
+        """
         # One bank is enough, and the firmware hashes everything once for each.
-        self._run(
-            "swtpm_setup", "--tpm2", "--tpmstate", str(self._state), "--pcr-banks", "sha256", "--overwrite"
-        )
-        command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self._state}"]
-        command += ["--ctrl", f"type=unixio,path={self._socket}"]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 (our own command line)
+        self._run("swtpm_setup", "--tpm2", "--tpmstate", _STATE, "--pcr-banks", "sha256", "--overwrite")
+        command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={_STATE}"]
+        command += ["--ctrl", f"type=unixio,path={_SOCKET}"]
+        said = self._state / "said"
+        with said.open("wb") as stream:
+            self._process = subprocess.Popen(  # noqa: S603 (our own command line)
+                leashed(command),
+                cwd=self._directory,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+            )
         deadline = time.monotonic() + _PATIENCE
-        while not self._socket.exists() and self._process.poll() is None and time.monotonic() < deadline:
+        while not self._socket.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__(None, None, None)
+                words = said.read_text(errors="replace").strip() or "no socket"
+                raise EnclaveError("vm-failed", actual=f"swtpm: {words}")
             time.sleep(_POLL)
         return self
 
@@ -108,7 +129,9 @@ class Measured:
             "MTOOLS_SKIP_CHECK": "1",
             "HOME": "/nonexistent",
         }
-        done = subprocess.run(command, env=environment, capture_output=True, check=False, text=True)  # noqa: S603 (our own command lines)
+        done = subprocess.run(  # noqa: S603 (our own command lines)
+            command, cwd=self._directory, env=environment, capture_output=True, check=False, text=True
+        )
         if done.returncode != 0:
             raise EnclaveError(
                 "vm-failed", actual=f"{command[0]}: {done.stderr.strip() or done.stdout.strip()}"
