@@ -38,8 +38,9 @@ def told(target, way):
     try:
         if HOW.startswith("tls"):
             context = ssl.create_default_context()
-            if HOW == "tls-unchecked":
-                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.check_hostname = HOW == "tls"
+            if HOW == "tls-any":
+                context.verify_mode = ssl.CERT_NONE
             way = context.wrap_socket(way, server_hostname=host)
         asking = http.client.HTTPConnection(host)
         asking.sock = way
@@ -157,17 +158,35 @@ def test_an_oracle_that_has_two_of_three_agree_holds(tmp_path: Path) -> None:
 
 
 def test_tls_makes_a_lie_a_broken_connection(tmp_path: Path) -> None:
-    report = _run(_oracle(tmp_path, "tls", "one.example:443"), "lie-value", "lie-error", rounds=4)
+    report = _run(_oracle(tmp_path, "tls", "one.example:443"), "lie-value", "lie-other", rounds=4)
     assert (report.verdict, report.broken) == ("held", None)
-    assert report.applied["lie-value"] >= 1
-    refused = "showed a wrong certificate for one.example:443, which the app refused"
-    assert {event.words for event in report.events} == {refused}
+    refused = "for one.example:443, which the app refused"
+    assert {event.words for event in report.events} == {
+        f"showed a certificate of its own making {refused}",
+        f"showed another name's certificate {refused}",
+    }
 
 
-def test_who_takes_any_certificate_is_lied_to_all_the_same(tmp_path: Path) -> None:
-    report = _run(_oracle(tmp_path, "tls-unchecked", "one.example:443"), "lie-value", rounds=3)
-    assert report.verdict == "broken"
-    assert "which the app took, and told the app a wrong value" in report.events[-1].words
+@pytest.mark.parametrize(
+    ("how", "lie", "what"),
+    [
+        (
+            "tls-any",
+            "lie-value",
+            "a certificate of its own making, which the app took, and told the app a wrong",
+        ),
+        (
+            "tls-any-name",
+            "lie-other",
+            "another name's certificate, which the app took, and told the app another",
+        ),
+    ],
+)
+def test_who_does_not_look_at_certificates_is_lied_to_all_the_same(
+    tmp_path: Path, how: str, lie: Kind, what: str
+) -> None:
+    report = _run(_oracle(tmp_path, how, "one.example:443", "two.example:443"), lie, rounds=3)
+    assert what in report.events[0].words
 
 
 def test_answers_are_lost_cut_late_and_repeated(tmp_path: Path) -> None:

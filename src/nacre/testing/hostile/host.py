@@ -91,6 +91,7 @@ class Host:
             self._thawing = None
         self._network.intend(None)
         if self._world:
+            await self._world.settled()
             self._world.intend(None)
 
     async def _do(self, number: int, fault: Fault) -> None:

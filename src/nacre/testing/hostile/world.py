@@ -34,8 +34,11 @@ _CLIENT_HELLO = b"\x16"
 _IDLE = 60.0
 #: Seconds that an answer waits for another to be given first: if nobody else is connected, or somebody is.
 _ALONE, _TOGETHER = 0.5, 10.0
+_SETTLING = 5.0
 _LONGEST_LINE = 1 << 24
 _QUIET = Fault("quiet")
+#: A name that is the host's own.
+_ELSEWHERE = "elsewhere.example"
 
 
 class World:
@@ -68,6 +71,7 @@ class World:
         self._later = asyncio.Event()
         self._limits = Limits()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lying: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         """Nothing is needed to begin."""
@@ -82,6 +86,11 @@ class World:
     def intend(self, fault: Fault | None) -> None:
         """Begin a round: its first connection is number 0."""
         self._fault, self._count = fault or _QUIET, 0
+
+    async def settled(self) -> None:
+        """Wait until it is known what became of each lie: an app may answer before its refusal comes."""
+        if self._lying:
+            await asyncio.wait(self._lying, timeout=_SETTLING)
 
     async def serve(self, connection: Connection) -> None:
         """Serve one connection of an agent's egress, as its uplink."""
@@ -102,6 +111,9 @@ class World:
         task = asyncio.get_running_loop().create_task(self._play(far, target, fault))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if fault.kind in LIES:
+            self._lying.add(task)
+            task.add_done_callback(self._lying.discard)
         return await asyncio.open_connection(sock=near)
 
     async def _play(self, end: socket.socket, target: str, fault: Fault) -> None:
@@ -109,8 +121,7 @@ class World:
         with end, contextlib.suppress(Gone, OSError, TimeoutError):
             tls = await _begins_with(end, _CLIENT_HELLO)
             forged = tls and fault.kind in LIES
-            authority = self._nobody if forged else self._authority
-            context = authority.context(target.rpartition(":")[0]) if tls else None
+            context = self._shown(target, fault if forged else _QUIET) if tls else None
             try:
                 connection = Connection(*await _accepted(end, context), limits=self._limits)
             except OSError:
@@ -126,7 +137,15 @@ class World:
                 await connection.close()
 
     def _refused(self, fault: Fault, target: str) -> None:
-        self._log.say(fault.kind, f"showed a wrong certificate for {target}, which the app refused")
+        self._log.say(fault.kind, f"showed {_certificate(fault)} for {target}, which the app refused")
+
+    def _shown(self, target: str, fault: Fault) -> ssl.SSLContext:
+        """Return what a server shows: a host has genuine certificates, but for its own names only."""
+        name = target.rpartition(":")[0]
+        if fault.kind == "lie-other":
+            names = (host.rpartition(":")[0] for host in self._hosts)
+            return self._authority.context(next((other for other in names if other != name), _ELSEWHERE))
+        return (self._authority if fault is _QUIET else self._nobody).context(name)
 
     async def _answer(self, connection: Connection, target: str, fault: Fault, *, tls: bool) -> None:
         asked = await connection.whole()
@@ -177,7 +196,7 @@ class World:
                 told, how = lies.failed(honest, fault.amount), "a failure"
         if told is None:
             return honest
-        taken = "showed a wrong certificate, which the app took, and " if tls else ""
+        taken = f"showed {_certificate(fault)}, which the app took, and " if tls else ""
         shown = told.body[:120].decode("utf-8", "replace")
         self._log.say(fault.kind, f"{taken}told the app {how} for {question.host}: {told.status} {shown}")
         return told
@@ -202,6 +221,11 @@ class World:
             self.problem = answer.problem
             raise Gone
         return answer
+
+
+def _certificate(fault: Fault) -> str:
+    """Say what is wrong with a certificate."""
+    return "another name's certificate" if fault.kind == "lie-other" else "a certificate of its own making"
 
 
 def _headers(body: bytes) -> tuple[tuple[str, str], ...]:
