@@ -6,16 +6,20 @@ from pathlib import Path
 import click
 import msgspec
 
-from nacre.build import agent
+from nacre.appraisal.documents import read_bytes
+from nacre.build import agent, outputs
 from nacre.build.app import Recipe
 from nacre.build.folder import replace, sums, unchanged
 from nacre.build.gramine import Gramine
 from nacre.build.image import build, insist_on_lock, origin, parts_of
 from nacre.build.lock import Lock
+from nacre.build.surface import Surface, changes
+from nacre.build.surface_text import compared, lines
 from nacre.build.write import write
 from nacre.cli import terminal
 from nacre.cli.lock import inputs_option, means, mirror_option
 from nacre.enclave.configure import configuration
+from nacre.errors import ConfigurationError
 
 __all__ = ["Built", "command", "gramine_option", "runtime_of"]
 
@@ -35,6 +39,9 @@ def runtime_of(recipe: Recipe, prefix: Path) -> Gramine | None:
         BuildError: ``gramine-missing``.
     """
     return Gramine.load(prefix) if "sgx" in recipe.build.targets else None
+
+
+_LONGEST = 1 << 24
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -69,6 +76,13 @@ class Built(msgspec.Struct, frozen=True):
 @inputs_option
 @gramine_option
 @click.option("--offline", is_flag=True, help="Take inputs only from where they are kept.")
+@click.option("--report", "shown", is_flag=True, help="Show what of the image can be attacked.")
+@click.option(
+    "--against",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Another release's report.json, to be compared with; with --report.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Say what was built as JSON.")
 def command(
     app: Path,
@@ -78,6 +92,8 @@ def command(
     folder: Path | None,
     prefix: Path,
     offline: bool,
+    shown: bool,
+    against: Path | None,
     as_json: bool,
 ) -> int:
     """Build the image of the application in the folder APP, as nacre.toml and nacre.lock say.
@@ -104,6 +120,8 @@ def command(
         )
         replace(place, lambda new: write(image, new), origin=made_from)
     _say(recipe, lock, place, same=same, as_json=as_json)
+    if shown and not as_json:
+        _report(place, against)
     return 0
 
 
@@ -124,3 +142,19 @@ def _say(recipe: Recipe, lock: Lock, place: Path, *, same: bool, as_json: bool) 
             ),
         ]
     )
+
+
+def _report(place: Path, against: Path | None) -> None:
+    now = _surface(place / outputs.REPORT)
+    terminal.out(["", *map(terminal.clean, lines(now))])
+    if against is not None:
+        found = compared(changes(_surface(against), now))
+        terminal.out(["", f"Compared with {against}:", *map(terminal.clean, found)])
+
+
+def _surface(path: Path) -> Surface:
+    data = read_bytes(path, what="report", limit=_LONGEST)
+    try:
+        return msgspec.json.decode(data, type=Surface)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError("config-syntax", what="report", file=str(path), actual=str(error)) from None
