@@ -88,7 +88,7 @@ class Planned(msgspec.Struct, frozen=True):
     "--image",
     metavar="FOLDER",
     default="",
-    help="For nitro, gramine, tdx and snp: what nacre build wrote.",
+    help="For nitro, gramine, tdx, snp and, if you like, vm: what nacre build wrote.",
 )
 @click.option(
     "--fault",
@@ -131,8 +131,8 @@ def command(
     The launcher gvisor: the same, but their system calls are answered by gVisor (runsc), a kernel in user
     space, and the machine's kernel sees few of them. For root.
 
-    The launcher vm: QEMU emulates a machine that boots a kernel and the agent. Registers are measured from
-    what boots; nitro only.
+    The launcher vm: QEMU emulates a machine that boots a kernel and the agent, or an image that nacre build
+    wrote. Registers are measured from what boots; nitro only.
 
     The launchers nitro, gramine (for sgx), tdx and snp start an image that nacre build wrote, on hardware.
     What vouches for it there is the vendor, and the policy beside it accepts nothing simulated.

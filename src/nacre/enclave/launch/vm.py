@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,7 +23,7 @@ from nacre.build.app import App
 from nacre.build.cpio import file, write
 from nacre.build.initramfs import build
 from nacre.build.kernel import Kernel
-from nacre.build.layout import APP, BEFORE, MODULES, USER
+from nacre.build.layout import APP, BEFORE, CONFIGURATION, MODULES, USER
 from nacre.build.tree import Tree
 from nacre.enclave.agent.config import Config
 from nacre.enclave.launch.leash import leashed
@@ -30,14 +31,15 @@ from nacre.enclave.launch.vm_measured import Measured
 from nacre.enclave.vsock.backend import Vsock
 from nacre.errors import EnclaveError
 
-__all__ = ["COMMAND_LINE", "Vm", "configuration", "qemu", "write_image"]
+__all__ = ["COMMAND_LINE", "SIMULATED_MODULES", "Vm", "configuration", "over", "qemu", "write_image"]
 
 _QEMU = "qemu-system-x86_64"
 _CID = 16
 #: The guest's port of the public listener, and the host's of the security module and of the way out.
 _PUBLIC, _NSM, _UPLINK = 8080, 9001, 9002
 _MODULES = ("virtio_pci", "vmw_vsock_virtio_transport")
-_SIMULATED_MODULES = ("cuse",)
+#: What the simulated device is made with.
+SIMULATED_MODULES = ("cuse",)
 _START_NSM = f"""#!/usr/bin/python3 -IB
 import sys
 from nacre.enclave.boot.nsm import main
@@ -76,22 +78,34 @@ def write_image(path: Path, app: App, tree: Tree, *, kernel: Kernel, release: by
     """
     modules = kernel.load(_MODULES)
     names = {name for name, _ in modules}
-    extra = [one for one in kernel.load(_SIMULATED_MODULES) if one[0] not in names]
+    extra = [one for one in kernel.load(SIMULATED_MODULES) if one[0] not in names]
+    encoded = configuration(app, release=release).encode()
+    with path.open("wb") as stream:
+        build(stream, tree, configuration=encoded, modules=modules)
+        stream.write(over(extra, first=len(modules)))
+
+
+def over(modules: Iterable[tuple[str, bytes]], *, first: int, told: bytes | None = None) -> bytes:
+    """Return what lies over an image in a simulated machine: a further archive, which the kernel unpacks too.
+
+    Args:
+        modules: Name and content of the kernel modules of the simulated device, in order.
+        first: The number of the first; those of the image have lower ones.
+        told: What the agent is told instead of what the image says.
+    """
     simulated = io.BytesIO()
     write(
         simulated,
         [
             file(f"{BEFORE[1:]}/nsm", _START_NSM, program=True),
+            *([] if told is None else [file(CONFIGURATION[1:], told)]),
             *(
                 file(f"{MODULES[1:]}/{number:02}-{name}", content)
-                for number, (name, content) in enumerate(extra, start=len(modules))
+                for number, (name, content) in enumerate(modules, start=first)
             ),
         ],
     )
-    encoded = configuration(app, release=release).encode()
-    with path.open("wb") as stream:
-        build(stream, tree, configuration=encoded, modules=modules)
-        stream.write(simulated.getvalue())
+    return simulated.getvalue()
 
 
 class Vm:
@@ -112,6 +126,7 @@ class Vm:
         directory: Path,
         measured: Measured | None = None,
         uplink: Path | None = None,
+        parameters: str = COMMAND_LINE,
     ) -> None:
         """Say what to boot.
 
@@ -124,6 +139,7 @@ class Vm:
             measured: Boots from its disk through firmware, which measures into its TPM, instead of ``image``.
             uplink: The Unix socket of an ``Uplink``, which dials for the application; without one nothing
                 does, whatever the application may reach.
+            parameters: The kernel's command line.
 
         Raises:
             EnclaveError: ``vm-missing``: QEMU is not installed.
@@ -134,7 +150,13 @@ class Vm:
         services = {_NSM: nsm} if uplink is None else {_NSM: nsm, _UPLINK: uplink}
         self._vsock = Vsock(self._socket, cid=_CID, ports={_PUBLIC: self.public}, services=services)
         self._command = command(
-            image, kernel=kernel, app=app, socket=self._socket, log=self.log, measured=measured
+            image,
+            kernel=kernel,
+            app=app,
+            socket=self._socket,
+            log=self.log,
+            measured=measured,
+            parameters=parameters,
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -202,7 +224,14 @@ class Vm:
 
 
 def command(
-    image: Path, *, kernel: Kernel, app: App, socket: Path, log: Path, measured: Measured | None = None
+    image: Path,
+    *,
+    kernel: Kernel,
+    app: App,
+    socket: Path,
+    log: Path,
+    measured: Measured | None = None,
+    parameters: str = COMMAND_LINE,
 ) -> list[str]:
     """Return QEMU's command line.
 
@@ -210,7 +239,7 @@ def command(
         EnclaveError: ``vm-missing``.
     """
     memory = max(app.resources.memory, _LEAST_MEMORY, measured.memory if measured is not None else 0)
-    started = ("-kernel", os.fspath(kernel.image), "-initrd", os.fspath(image), "-append", COMMAND_LINE)
+    started = ("-kernel", os.fspath(kernel.image), "-initrd", os.fspath(image), "-append", parameters)
     return [
         qemu(),
         *("-machine", "q35,accel=tcg,memory-backend=ram"),
