@@ -13,8 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from nacre.build import cpio, gramine
-from nacre.build.app import App, Resources
+from nacre.appraisal.release import Release
+from nacre.build import cpio, gramine, image, releases
+from nacre.build.app import App, Recipe, Resources
 from nacre.build.cpio import Member
 from nacre.build.gramine import Enclave, Gramine
 from nacre.errors import BuildError
@@ -155,7 +156,7 @@ def test_an_author_signs_it_without_gramine() -> None:
     enclave = made(product=5, revision=6)
     key = rsa.generate_private_key(public_exponent=3, key_size=3072)
     signed = sigstruct.make(
-        gramine.terms(enclave, date="20261125"),
+        gramine.terms(enclave.measurement, date="20261125"),
         modulus=key.public_key().public_numbers().n,
         sign=lambda message: key.sign(message, padding.PKCS1v15(), SHA256()),
     )
@@ -214,3 +215,18 @@ def test_gramine_is_found_where_it_is_installed(tmp_path: Path) -> None:
     (tmp_path / "lib64" / "gramine" / "libsysdb.so").write_bytes(b"another")
     with pytest.raises(BuildError):
         Gramine.load(tmp_path)
+
+
+def test_a_release_names_the_gramine_that_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "nacre.toml").write_text(
+        'name = "worm"\nversion = "1"\nentry = ["python3"]\n[build]\ntargets = ["sgx"]\n'
+    )
+    recipe = Recipe.load(tmp_path)
+    enclave, variants = image._enclave(recipe, MEMBERS, RUNTIME)
+    text = releases.release_text(recipe.app, {"sgx": variants}, about="a test")
+    assert RUNTIME.digest.hex() in text
+    (stated,) = Release.parse(text).variants["sgx"]
+    assert stated.equal == (("mrenclave", enclave.measurement.registers["mrenclave"]),)
+    with pytest.raises(BuildError) as caught:
+        image._enclave(recipe, MEMBERS, None)
+    assert caught.value.code == "gramine-needed"

@@ -160,14 +160,14 @@ def place(enclave: Enclave, target: Path) -> None:
         path.chmod(0o755 if member.entry.kind == "program" else 0o644)
 
 
-def terms(enclave: Enclave, *, date: str) -> Terms:
+def terms(measurement: Measurement, *, date: str) -> Terms:
     """Return what the author signs (``sigstruct.make``); ``NAME.sig`` beside the manifest is the result.
 
     Args:
-        enclave: The image.
+        measurement: Of the image.
         date: Year, month and day: ``20261125``.
     """
-    registers = enclave.measurement.registers
+    registers = measurement.registers
     return Terms(
         mrenclave=registers["mrenclave"],
         attributes=_ATTRIBUTES,
