@@ -7,10 +7,11 @@ from typing import Protocol, cast, get_args, get_origin
 
 import msgspec
 
+from nacre.enclave.instances import Instance
 from nacre.errors import EnclaveError
 from nacre.platforms.simulation import Machine, Root, simulator
 
-__all__ = ["Knob", "knobs", "machine", "read"]
+__all__ = ["Knob", "insist_on_faults", "knobs", "machine", "read"]
 
 _ATTRIBUTE = re.compile(r"^ {8}(\w+): (.+)$", re.MULTILINE)
 
@@ -63,6 +64,16 @@ def read(platform: str, given: Sequence[str]) -> msgspec.Struct:
             raise EnclaveError("fault-unknown", what=name, platform=platform, expected=", ".join(fields))
         values.setdefault(name, []).extend(value.split(",") if equals else ["true"])
     return kind(**{name: _converted(name, fields[name].type, said) for name, said in values.items()})
+
+
+def insist_on_faults(instance: Instance) -> None:
+    """Look whether there are such faults; without any, the simulator need not be loaded yet.
+
+    Raises:
+        EnclaveError: As ``read`` raises.
+    """
+    if instance.options.faults:
+        read(instance.platform, instance.options.faults)
 
 
 def machine(platform: str, root: Root, *, at: int, faults: Sequence[str]) -> Machine:

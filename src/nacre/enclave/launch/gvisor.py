@@ -24,7 +24,7 @@ from nacre.build.app import App
 from nacre.build.layout import APP, USER
 from nacre.build.tree import Tree
 from nacre.enclave.instances import Instance
-from nacre.enclave.launch.faults import read
+from nacre.enclave.launch.faults import insist_on_faults
 from nacre.enclave.launch.leash import leashed
 from nacre.enclave.launch.prepare import Places, software, told
 from nacre.enclave.launch.simulated import emulator, insist_unchanged, registers, release, uplink
@@ -52,7 +52,7 @@ def insist(instance: Instance) -> None:
     Raises:
         EnclaveError: ``gvisor-missing``, ``gvisor-root``, ``fault-…``.
     """
-    read(instance.platform, instance.options.faults)
+    insist_on_faults(instance)
     if shutil.which(_RUNSC) is None:
         raise EnclaveError("gvisor-missing")
     if os.geteuid() != 0:

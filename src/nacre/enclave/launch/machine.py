@@ -18,7 +18,7 @@ from nacre.build.kernel import Kernel
 from nacre.build.tree import Tree
 from nacre.enclave.instances import Instance
 from nacre.enclave.launch.booted import Booted, made, unpacked
-from nacre.enclave.launch.faults import read
+from nacre.enclave.launch.faults import insist_on_faults
 from nacre.enclave.launch.prepare import Places
 from nacre.enclave.launch.simulated import emulator, uplink
 from nacre.enclave.launch.vm import Vm, qemu
@@ -59,7 +59,7 @@ def insist(instance: Instance) -> None:
         raise EnclaveError(
             "launcher-platform", what=instance.launcher, actual=instance.platform, expected=_PLATFORM
         )
-    read(instance.platform, instance.options.faults)
+    insist_on_faults(instance)
     qemu()
 
 

@@ -24,7 +24,7 @@ from nacre.build.tree import Tree
 from nacre.enclave.instances import Instance
 from nacre.enclave.launch import bubblewrap, namespaces
 from nacre.enclave.launch.ahead import compile_ahead
-from nacre.enclave.launch.faults import read
+from nacre.enclave.launch.faults import insist_on_faults
 from nacre.enclave.launch.prepare import Places, software, told
 from nacre.enclave.launch.simulated import emulator, insist_unchanged, registers, release, uplink
 from nacre.enclave.launch.spawned import Spawned, spawned
@@ -48,7 +48,16 @@ def insist(instance: Instance) -> None:
     Raises:
         EnclaveError: ``sandbox-missing``, ``fault-…``.
     """
-    read(instance.platform, instance.options.faults)
+    insist_on_faults(instance)
+    insist_on_sandbox()
+
+
+def insist_on_sandbox() -> None:
+    """Try to make a sandbox, unless bubblewrap is there to do it.
+
+    Raises:
+        EnclaveError: ``sandbox-missing``.
+    """
     if sandbox_maker() is namespaces:
         namespaces.insist()
 
