@@ -2,7 +2,6 @@
 """An image for SGX: the same wherever it lies, every file with its digest, and signed without Gramine."""
 
 import hashlib
-import struct
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
+from tests.platforms.sgx.gramines import constants, library
 
 from nacre.appraisal.release import Release
 from nacre.build import cpio, gramine, image, releases
@@ -33,27 +33,6 @@ MEMBERS = (
     cpio.file("usr/lib/nacre/modules/00-nsm.ko", b"module"),
     cpio.folder("tmp"),
 )
-#: Where Gramine 1.9 has its fields; every constant of which this test needs to know nothing is the same 8.
-PAGES = {"MMAP_MIN_ADDR": 0x10000, "SSA_FRAME_SIZE": 0x4000, "ENCLAVE_STACK_SIZE": 0x1000}
-EXACT = {"PAGESIZE": 0x1000, "TCS_SIZE": 0x1000, "DEFAULT_ENCLAVE_BASE": 0, "SSA_FRAME_NUM": 2}
-OTHERS = (
-    *("ENCLAVE_SIG_STACK_SIZE", "STACK_PROTECTOR_CANARY_DEFAULT", "SGX_GPR_SIZE", "TCS_OSSA", "TCS_NSSA"),
-    *("TCS_OENTRY", "TCS_OGS_BASE", "TCS_OFS_LIMIT", "TCS_OGS_LIMIT", "SGX_COMMON_SELF", "SGX_ENCLAVE_SIZE"),
-    *("SGX_COMMON_STACK_PROTECTOR_CANARY", "SGX_TCS_OFFSET", "SGX_INITIAL_STACK_ADDR", "SGX_SIG_STACK_LOW"),
-    *("SGX_SIG_STACK_HIGH", "SGX_SSA", "SGX_GPR", "SGX_MANIFEST_SIZE", "SGX_HEAP_MIN", "SGX_HEAP_MAX"),
-)
-
-
-def constants() -> bytes:
-    values = {**dict.fromkeys(OTHERS, 8), **PAGES, **EXACT, "ENCLAVE_SIG_STACK_SIZE": 0x1000}
-    return "".join(f"{name} = {value:#x}\n" for name, value in values.items()).encode()
-
-
-def library() -> bytes:
-    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 3, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, 120, 120, 4096)
-
-
 RUNTIME = Gramine(libos=b"system calls", library=library(), constants=constants())
 
 

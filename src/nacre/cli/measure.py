@@ -44,6 +44,7 @@ def _hex(text: str) -> int:
 @click.option("--memory", metavar="MIB", type=click.IntRange(min=1), help="TDX: the machine's memory.")
 @click.option("--qemu", metavar="VERSION", help="TDX: the version of QEMU that starts the machine.")
 @click.option("--acpi", metavar="LOG", help="TDX: an event log of such a machine; RTMR0 needs it.")
+@click.option("--gramine", metavar="FOLDER", help="SGX: where Gramine is installed, else /usr.")
 @click.option("--role", metavar="ARN", help="Nitro: the role of the parent instance, for PCR3.")
 @click.option("--instance", metavar="ID", help="Nitro: the parent instance, for PCR4.")
 @click.option("--bank", metavar="HASH", help="TPM: the hash of its registers, else sha256.")
@@ -54,9 +55,9 @@ def command(files: tuple[str, ...], *, explain: bool, diff: bool, as_json: bool,
     """Compute the registers that hardware will report, from what will be started.
 
     A FILE is one that tells what it is: an enclave image (EIF), an SGX stream (.sgxs) or signature (.sig),
-    a unified kernel image, an event log of a TPM, of a TD or of dstack, or what --json wrote. A FOLDER is
-    one that nacre build wrote. Otherwise options name the parts. The registers of evidence are shown too,
-    unverified.
+    Gramine's manifest (.manifest.sgx), a unified kernel image, an event log of a TPM, of a TD or of dstack,
+    or what --json wrote. A FOLDER is one that nacre build wrote. Otherwise options name the parts. The
+    registers of evidence are shown too, unverified.
 
     With --diff two files are compared, or a file with the parts; it exits with 10 if they differ.
     """

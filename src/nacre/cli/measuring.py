@@ -26,6 +26,8 @@ _LOG, _LOG_AT = b"Spec ID Event03\0", 32
 _MIB = 1 << 20
 #: Shorter registers of evidence are numbers, and shown as such.
 _DIGEST = 32
+#: How the name of a manifest ends that Gramine's signer has completed, or nacre build.
+_MANIFEST = ".manifest.sgx"
 _UNVERIFIED = "nothing of it was verified; nacre verify does that"
 
 
@@ -43,6 +45,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
         memory: MiB.
         host: Who starts a machine under SEV.
         features: SEV_FEATURES.
+        gramine: Where Gramine is installed.
         qemu: QEMU's version.
         acpi: A log with the digests of the ACPI tables.
         role: ARN of the parent instance's role.
@@ -61,6 +64,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     memory: int | None = None
     host: str = "qemu"
     features: int = 1
+    gramine: str = "/usr"
     qemu: str = ""
     acpi: str = ""
     role: str = ""
@@ -86,6 +90,8 @@ def measured(path: str, given: Given) -> Measured:
     if Path(path).is_dir():
         return _folder(Path(path), given)
     data = _mapped(path)
+    if path.endswith(_MANIFEST):
+        return _fitting(Measured("sgx", path, _gramine(bytes(data), given)), given)
     if data[:1] == _JSON:
         return _fitting(read(bytes(data), source=path), given)
     if data[: len(_EIF)] == _EIF:
@@ -186,6 +192,9 @@ def _folder(path: Path, given: Given) -> Measured:
     tee = _need(given.tee, "--tee")
     if tee == "nitro":
         return measured(str(path / outputs.EIF), given)
+    if tee == "sgx":
+        found = sorted((path / outputs.GRAMINE).glob(f"*{_MANIFEST}"))
+        return measured(str(found[0] if found else path / outputs.GRAMINE / _MANIFEST), given)
     line = _mapped(str(path / outputs.COMMAND_LINE)) if given.command_line is None else None
     firmware = outputs.FIRMWARE.get("tdx" if tee == "tdx" else "snp", "")
     parts = msgspec.structs.replace(
@@ -196,6 +205,14 @@ def _folder(path: Path, given: Given) -> Measured:
         command_line=given.command_line if line is None else bytes(line).decode(errors="replace"),
     )
     return Measured(tee, str(path), _parts(parts))
+
+
+def _gramine(manifest: bytes, given: Given) -> Measurement:
+    from nacre.build.gramine import Gramine  # noqa: PLC0415 (as above)
+    from nacre.platforms.sgx.gramine import measure  # noqa: PLC0415 (as above)
+
+    runtime = Gramine.load(Path(given.gramine))
+    return measure(manifest, library=runtime.library, constants=runtime.constants)
 
 
 def _parts(given: Given) -> Measurement:
