@@ -16,7 +16,7 @@ import pytest
 
 from nacre.enclave.vsock.backend import Vsock
 from nacre.enclave.vsock.connection import ROOM
-from nacre.enclave.vsock.packet import HEADER, HOST, RECEIVE, SEND, Op, Packet
+from nacre.enclave.vsock.packet import HEADER, HOST, HOSTS, RECEIVE, SEND, Op, Packet
 
 _CID, _PORT, _SERVICE = 16, 80, 9000
 _SIZE = 64  # descriptors of each queue
@@ -319,19 +319,35 @@ def test_a_caller_that_is_gone_is_reset(guest: _Guest, folder: Path) -> None:
     assert guest.receive().op == Op.RST
 
 
-def test_the_guest_calls_a_service(guest: _Guest, folder: Path) -> None:
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_guest_calls_a_service(guest: _Guest, folder: Path, host: int) -> None:
     with socket.socket(socket.AF_UNIX) as service:
         service.bind(str(folder / "9000"))
         service.listen()
-        asking = Packet(source=(_CID, 1234), target=(HOST, _SERVICE), op=Op.REQUEST, room=1 << 16)
+        asking = Packet(source=(_CID, 1234), target=(host, _SERVICE), op=Op.REQUEST, room=1 << 16)
         guest.send(asking)
-        assert guest.receive().op == Op.RESPONSE
+        answer = guest.receive()
+        assert (answer.op, answer.source) == (Op.RESPONSE, (host, _SERVICE))
         called, _ = service.accept()
         with called:
             guest.send(msgspec.structs.replace(asking, op=Op.RW, data=b"cbor"))
             assert called.recv(100) == b"cbor"
             called.sendall(b"document")
             assert guest.receive().data == b"document"
+
+
+def test_one_port_calls_the_host_by_both_its_names(guest: _Guest, folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as service, contextlib.ExitStack() as stack:
+        service.bind(str(folder / "9000"))
+        service.listen()
+        called = []
+        for host in HOSTS:
+            asking = Packet(source=(_CID, 1234), target=(host, _SERVICE), op=Op.REQUEST, room=1 << 16)
+            guest.send(asking)
+            assert guest.receive().op == Op.RESPONSE
+            called.append(stack.enter_context(service.accept()[0]))
+            guest.send(msgspec.structs.replace(asking, op=Op.RW, data=b"%d" % host))
+        assert [one.recv(100) for one in called] == [b"2", b"3"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import msgspec
 from nacre.enclave.vsock.connection import Connection
 from nacre.enclave.vsock.frontend import RX, TX, Frontend
 from nacre.enclave.vsock.memory import GuestFault
-from nacre.enclave.vsock.packet import HEADER, HOST, Op, Packet
+from nacre.enclave.vsock.packet import HEADER, HOST, HOSTS, Op, Packet
 
 __all__ = ["Vsock"]
 
@@ -45,7 +45,7 @@ class Vsock:
             path: Where QEMU connects (``-chardev socket,path=…``).
             cid: The guest's context identifier, 3 or more.
             ports: Where this machine connects to reach each port of the guest.
-            services: What the guest reaches at each port of the host.
+            services: What the guest reaches at each port of the host, whatever it calls the host.
         """
         self.fault: str | None = None
         self._cid = cid
@@ -53,9 +53,9 @@ class Vsock:
         self._path, self._ports = path, dict(ports)
         self._frontend: Frontend | None = None
         self._kicks: dict[int, int] = {}
-        self._connections: dict[tuple[int, int], Connection] = {}
+        self._connections: dict[tuple[int, int, int], Connection] = {}
         self._answers: deque[Packet] = deque()
-        self._readable: dict[tuple[int, int], None] = {}
+        self._readable: dict[tuple[int, int, int], None] = {}
         self._next_port = _FIRST_PORT
         self._stopping = False
         self._thread = threading.Thread(target=self._serve, name=f"vsock-{cid}", daemon=True)
@@ -184,7 +184,7 @@ class Vsock:
             if not ready or len(self._connections) >= _MAX_CONNECTIONS:
                 local.close()
                 return
-            connection = self._add(local, guest_port, self._free_port(guest_port))
+            connection = self._add(local, guest_port, (HOST, self._free_port(guest_port)))
             self._answers.append(connection.packet(Op.REQUEST))
 
         return called
@@ -193,12 +193,12 @@ class Vsock:
         while True:
             port = self._next_port
             self._next_port = port + 1 if port < _LAST_PORT else _FIRST_PORT
-            if (guest_port, port) not in self._connections:
+            if (guest_port, HOST, port) not in self._connections:
                 return port
 
-    def _add(self, local: socket.socket, guest_port: int, host_port: int) -> Connection:
+    def _add(self, local: socket.socket, guest_port: int, host: tuple[int, int]) -> Connection:
         local.setblocking(False)  # noqa: FBT003 (the library's word)
-        connection = Connection(local, cid=self._cid, guest_port=guest_port, host_port=host_port)
+        connection = Connection(local, cid=self._cid, guest_port=guest_port, host=host)
         self._connections[connection.key] = connection
         return connection
 
@@ -295,22 +295,22 @@ class Vsock:
         return packet
 
     def _received(self, packet: Packet) -> None:
-        (cid, guest_port), (target, host_port) = packet.source, packet.target
-        if cid != self._cid or target != HOST:
+        (cid, guest_port), target = packet.source, packet.target
+        if cid != self._cid or target[0] not in HOSTS:
             return  # not this guest, or not this host: nobody to answer
-        connection = self._connections.get((guest_port, host_port))
+        connection = self._connections.get((guest_port, *target))
         if connection is not None:
             self._answer(connection.receive(packet))
             self._settle(connection)
-        elif packet.op == Op.REQUEST and (connection := self._served(guest_port, host_port)) is not None:
+        elif packet.op == Op.REQUEST and (connection := self._served(guest_port, target)) is not None:
             connection.receive(msgspec.structs.replace(packet, op=Op.RESPONSE))
             self._answer(connection.packet(Op.RESPONSE))
             self._settle(connection)
         elif packet.op != Op.RST:
             self._answers.append(Packet(source=packet.target, target=packet.source, op=Op.RST))
 
-    def _served(self, guest_port: int, host_port: int) -> Connection | None:
-        path = self._services.get(host_port)
+    def _served(self, guest_port: int, host: tuple[int, int]) -> Connection | None:
+        path = self._services.get(host[1])
         if path is None or len(self._connections) >= _MAX_CONNECTIONS:
             return None
         local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -320,7 +320,7 @@ class Vsock:
         except OSError:
             local.close()
             return None
-        return self._add(local, guest_port, host_port)
+        return self._add(local, guest_port, host)
 
 
 def _drained(kick: int) -> None:

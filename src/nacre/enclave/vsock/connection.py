@@ -4,7 +4,7 @@
 import contextlib
 import socket
 
-from nacre.enclave.vsock.packet import HOST, RECEIVE, SEND, Op, Packet
+from nacre.enclave.vsock.packet import RECEIVE, SEND, Op, Packet
 
 __all__ = ["ROOM", "Connection"]
 
@@ -17,17 +17,17 @@ _LARGEST_READ = 1 << 16
 class Connection:
     """What is known of one stream. Nothing here waits."""
 
-    def __init__(self, local: socket.socket, *, cid: int, guest_port: int, host_port: int) -> None:
+    def __init__(self, local: socket.socket, *, cid: int, guest_port: int, host: tuple[int, int]) -> None:
         """Begin.
 
         Args:
             local: The Unix socket, connected and not blocking.
             cid: The guest's context identifier.
             guest_port: The guest's port.
-            host_port: The port here.
+            host: What the guest calls this host, and the port here.
         """
         self.local = local
-        self.key = (guest_port, host_port)
+        self.key = (guest_port, *host)
         self.established = False
         self.over = False
         self._cid = cid
@@ -63,11 +63,11 @@ class Connection:
 
     def packet(self, op: Op, *, flags: int = 0, data: bytes = b"") -> Packet:
         """Make a packet of this connection."""
-        guest_port, host_port = self.key
+        guest_port, host, port = self.key
         self._told = self._taken
         self._sent += len(data)
         return Packet(
-            source=(HOST, host_port),
+            source=(host, port),
             target=(self._cid, guest_port),
             op=op,
             flags=flags,
