@@ -6,18 +6,16 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from nacre.appraisal.reference.convert import write_as
 from nacre.appraisal.release import Release
-from nacre.build import components, gramine, oci, outputs, provenance, sbom
+from nacre.build import components, gramine, oci, outputs, provenance
+from nacre.build.accounts import accounts
 from nacre.build.folder import sums
 from nacre.build.image import Image
 from nacre.build.layout import APP, USER
 from nacre.build.releases import release_text
-from nacre.build.surface import Surface, items, surface
 
-__all__ = ["report", "write"]
+__all__ = ["write"]
 
 _ABOUT: Final = "The registers of an image, computed from its bytes by nacre build."
 _BUILDER: Final = "urn:uuid:0c6f2ef2-8c0e-4b3c-9a5b-0d6b7a0f7c11"
@@ -47,26 +45,9 @@ def write(image: Image, folder: Path) -> None:
     if image.enclave is not None:
         (folder / outputs.GRAMINE).mkdir()
         gramine.place(image.enclave, folder / outputs.GRAMINE)
-    bill = sbom.encode(
-        name=app.name,
-        version=app.version,
-        digest=bytes.fromhex(image.layers.digest),
-        components=components.of_lock(image.lock),
-        nacre=image.lock.nacre,
-    )
-    (folder / outputs.SBOM).write_bytes(bill)
-    (folder / outputs.REPORT).write_bytes(msgspec.json.encode(report(image)) + b"\n")
+    for name, content in accounts(image).items():
+        (folder / name).write_bytes(content)
     (folder / outputs.PROVENANCE).write_bytes(_provenance(image, folder))
-
-
-def report(image: Image) -> Surface:
-    """Return what of an image can be attacked."""
-    return surface(
-        image.recipe.app,
-        files=items((*image.layers.platform, *image.layers.application)),
-        kernel=image.kernel,
-        components=components.of_lock(image.lock),
-    )
 
 
 def _provenance(image: Image, folder: Path) -> bytes:

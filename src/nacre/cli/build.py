@@ -19,7 +19,6 @@ from nacre.build.write import write
 from nacre.cli import terminal
 from nacre.cli.lock import inputs_option, means, mirror_option
 from nacre.enclave.configure import configuration
-from nacre.errors import ConfigurationError
 
 __all__ = ["Built", "command", "gramine_option", "runtime_of"]
 
@@ -153,8 +152,4 @@ def _report(place: Path, against: Path | None) -> None:
 
 
 def _surface(path: Path) -> Surface:
-    data = read_bytes(path, what="report", limit=_LONGEST)
-    try:
-        return msgspec.json.decode(data, type=Surface)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError("config-syntax", what="report", file=str(path), actual=str(error)) from None
+    return Surface.decode(read_bytes(path, what="report", limit=_LONGEST))
