@@ -306,7 +306,7 @@ def _unmount(runtime: str) -> None:
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
             path = line.split(" ")[4]
-            if path.startswith(f"{runtime}/"):
+            if runtime and path.startswith(f"{runtime}/"):
                 ctypes.CDLL(None).umount2(os.fsencode(path), _MNT_DETACH)
 
 

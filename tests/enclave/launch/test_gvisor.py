@@ -24,6 +24,7 @@ from nacre.endorsers.verifier import Verifier
 from nacre.errors import EnclaveError
 from nacre.platforms.base import Endorsements
 
+_ASKED = f"{envelope.PATH}?nonce={'00' * 32}"
 _ME = """
 import os
 print("user", os.getuid(), os.getgid(), os.getgroups(), sorted(os.listdir("/")), flush=True)
@@ -91,9 +92,7 @@ def test_enclave_verifies_and_its_app_reaches_nothing(
 
 
 @pytest.mark.usefixtures("_gvisor")
-def test_enclave_ends_with_its_app_or_with_its_keeper(
-    start: Start, app: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_enclave_ends_with_its_app_or_with_its_keeper(start: Start, app: Callable[..., Path]) -> None:
     source = app("raise SystemExit(7)", restart="halt")
     halted = start(source, how="gvisor")
     assert halted.process.wait(PATIENCE) == 7
@@ -103,6 +102,11 @@ def test_enclave_ends_with_its_app_or_with_its_keeper(
     run.running()
     run.said("app: ready")
     inside = run.inside()
+    # Two at once, started in different ways: each answers for itself.
+    beside = start(source)
+    other = beside.running()
+    first, second = (envelope.decode(get(one, _ASKED)[1]) for one in (run.now(), other))
+    assert first.identified().keys != second.identified().keys
     run.process.kill()
     run.process.wait()
     end = time.monotonic() + PATIENCE
@@ -110,7 +114,7 @@ def test_enclave_ends_with_its_app_or_with_its_keeper(
         assert time.monotonic() < end
         time.sleep(0.02)
     assert run.now().state == "lost"
-    assert tmp_path.exists()
+    assert get(other, _ASKED)[0] == 200
 
 
 def test_without_gvisor_there_is_an_error(

@@ -182,3 +182,21 @@ def test_files_that_changed_since_they_were_measured_are_not_run(
     assert "run-changed" in done.stderr
     assert instances.every() == ()
     assert not Path(made.runtime).exists()
+
+
+def test_start_that_is_killed_half_way_is_tidied_up(app: Callable[..., Path], tmp_path: Path) -> None:
+    half_way = (
+        "import os, sys; from pathlib import Path; from nacre.enclave.instances import Instances;"
+        " from nacre.enclave.launch import prepare, process; process.release = lambda *_: os._exit(9);"
+        " prepare.create(Instances.of_user(), Path(sys.argv[1]), platform='nitro')"
+    )
+    instances = Instances.of_user({"NACRE_STATE_DIR": str(tmp_path / "state")})
+    done = subprocess.run(
+        [sys.executable, "-c", half_way, str(app(""))], env=environment(instances), check=False, timeout=60
+    )
+    assert done.returncode == 9
+    (left,) = instances.every()
+    assert left.state == "lost"
+    instances.remove(left)
+    assert not Path(left.runtime).exists()
+    assert list(instances.directory.iterdir()) == []

@@ -2,7 +2,6 @@
 """Before a simulated process runs: its registers, its release, its root, and what the agent is told."""
 
 import base64
-import shutil
 import sys
 import textwrap
 import time
@@ -140,18 +139,18 @@ def create(
     instance, app = planned(source, platform=platform, how=how, options=options, at=at)
     found = launcher.find(how)
     tree = Tree.read(source / app.source)
-    instance = msgspec.structs.replace(instance, id=instances.new_id())
+    instance = msgspec.structs.replace(instance, id=instances.new_id(), runtime=str(runtime_folder()))
     folder = instances.folder(instance.id)
     try:
+        # Whoever is killed while making an image leaves something that nacre stop knows.
+        instances.write(instance)
         found.insist(instance)
         text = found.release(instance, app, tree, folder)
         (folder / "release.toml").write_text(text, encoding="utf-8")
-        instance = msgspec.structs.replace(
-            instance, release=Release.parse(text).fingerprint.hex(), runtime=str(runtime_folder())
-        )
+        instance = msgspec.structs.replace(instance, release=Release.parse(text).fingerprint.hex())
         instances.write(instance)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        instances.remove(instance)
         raise
     return instance
 
