@@ -14,6 +14,7 @@ import referencing
 from packageurl import PackageURL
 
 from nacre.build.components import Component, Kind, of_lock, once
+from nacre.build.debian.index import Snapshot
 from nacre.build.lock import Deb, Kernel, Lock, Module, Wheel
 from nacre.build.sbom import encode
 
@@ -113,6 +114,16 @@ def test_names_that_databases_know() -> None:
     ]
     for one in of_lock(_LOCK)[2:]:
         assert PackageURL.from_string(one.purl).to_string() == one.purl
+
+
+def test_the_release_of_debian_is_named_where_there_is_one() -> None:
+    suites = [
+        Snapshot(suite=name, date="", sha256=_A) for name in ("bookworm", "bookworm-security", "trixie")
+    ]
+    one = of_lock(msgspec.structs.replace(_LOCK, snapshots=tuple(suites[:2])))
+    assert one[0].purl.endswith("?arch=amd64&distro=bookworm")
+    assert PackageURL.from_string(one[0].purl).to_string() == one[0].purl
+    assert of_lock(msgspec.structs.replace(_LOCK, snapshots=tuple(suites)))[0].purl.endswith("?arch=amd64")
 
 
 def test_a_bill_names_each_thing_once_with_its_digest() -> None:

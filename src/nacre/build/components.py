@@ -33,6 +33,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
         source: What it was made from, as far as that has another name: Debian's source package.
         licence: An SPDX expression, or a name; empty if nobody said.
         architecture: Of a package of Debian's.
+        suite: The release of Debian's that it is of, by code name; empty if several could be.
         uses: What for.
     """
 
@@ -43,6 +44,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     licence: str = ""
     architecture: str = ""
+    suite: str = ""
     uses: tuple[str, ...] = ()
 
     @property
@@ -56,14 +58,17 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
         if self.kind == "npm":
             return f"pkg:npm/{quote(name, safe=_SAFE + '/')}@{version}"
         if self.architecture:
-            return f"pkg:deb/debian/{quote(name, safe=_SAFE)}@{version}?arch={self.architecture}"
+            suite = f"&distro={self.suite}" if self.suite else ""
+            return f"pkg:deb/debian/{quote(name, safe=_SAFE)}@{version}?arch={self.architecture}{suite}"
         return f"pkg:generic/{quote(self.name, safe=_SAFE)}@{version}"
 
 
 def of_lock(lock: Lock) -> tuple[Component, ...]:
     """List what a lock takes: the agent, and each file once, sorted."""
     agent = Component(kind="file", name="nacre agent", version=lock.nacre, sha256=lock.agent, uses=("agent",))
-    found = [agent, *[_of_deb(one) for one in lock.packages]]
+    suites = {one.suite.partition("-")[0] for one in lock.snapshots}
+    suite = suites.pop() if len(suites) == 1 else ""
+    found = [agent, *[_of_deb(one, suite) for one in lock.packages]]
     found += [
         Component(kind="wheel", name=one.name, version=one.version, sha256=one.sha256, uses=(one.use,))
         for one in lock.wheels
@@ -96,7 +101,7 @@ def once(components: Iterable[Component]) -> tuple[Component, ...]:
     return tuple(one for _, one in sorted(found.items()))
 
 
-def _of_deb(package: Deb) -> Component:
+def _of_deb(package: Deb, suite: str) -> Component:
     architecture = _ARCHITECTURE.search(package.path)
     return Component(
         kind=_DEBIAN.get(package.use, "deb"),
@@ -105,5 +110,6 @@ def _of_deb(package: Deb) -> Component:
         sha256=package.sha256,
         source=package.source,
         architecture=architecture[1] if architecture else "all",
+        suite=suite,
         uses=(package.use,),
     )
