@@ -29,7 +29,7 @@ from nacre.enclave.launch.prepare import Places, software, told
 from nacre.enclave.launch.simulated import emulator, insist_unchanged, registers, release, uplink
 from nacre.enclave.launch.spawned import Spawned, spawned
 
-__all__ = ["LIMITS", "MODE", "PATIENCE", "insist", "release", "sandbox_maker", "start"]
+__all__ = ["LIMITS", "MODE", "PATIENCE", "insist", "insist_on_sandbox", "release", "sandbox_maker", "start"]
 
 LIMITS = "nothing keeps whoever runs it out of its memory; its registers stand for files, not for what booted"
 MODE: Final = "simulated"

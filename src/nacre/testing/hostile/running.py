@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from nacre.build.app import App
+from nacre.enclave.launch.process import insist_on_sandbox
 from nacre.errors import ConfigurationError
 from nacre.testing.hostile.client import Ended, Offer
 from nacre.testing.hostile.events import Event, Log
@@ -140,8 +141,9 @@ def run(
     Raises:
         ConfigurationError: ``nacre.toml`` cannot be used; ``hostile-invariants``.
         BuildError: The application's files cannot be measured.
-        EnclaveError: ``hostile-start``.
+        EnclaveError: ``hostile-start``, ``sandbox-missing``; the development root's.
     """
+    insist_on_sandbox()
     app = App.load(folder)
     if not (folder / _FILE).is_file():
         raise ConfigurationError("hostile-invariants", what=_FILE, actual=f"there is none in {folder}")
