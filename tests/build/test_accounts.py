@@ -2,12 +2,15 @@
 """What is said of a built image: of its own files, with the licences that are found in them."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from struct import iter_unpack
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from nacre.build import outputs
 from nacre.build.accounts import accounts
@@ -21,6 +24,7 @@ from nacre.build.licences import stated, with_licences
 from nacre.build.lock import Lock, Wheel
 from nacre.build.recipe import Build
 from nacre.build.surface import Surface
+from nacre.enclave.boot import confine
 
 _PLACE = "usr/lib/python3/dist-packages"
 _METADATA = b"Metadata-Version: 2.4\nName: h11\nVersion: 0.16.0\nLicense-Expression: MIT\n\nLicense: no\n"
@@ -70,6 +74,19 @@ def test_both_documents() -> None:
     assert report.programs == ("/usr/bin/python3",)
     assert report.components == ("file nacre agent 0.1", "wheel h11 0.16.0")
     assert report.kernel_widens == ("MODULES",)
+
+
+def test_calls_that_the_image_refuses() -> None:
+    """The filter that every image's first program puts on the application, said in words."""
+    report = Surface.decode(accounts(_image())[outputs.REPORT])
+    assert report.calls_refused == ("io_uring_setup", "socket, but for Unix, IPv4, IPv6 and netlink")
+    families = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
+    assert families == confine._FAMILIES
+    numbers = {line[3] for line in iter_unpack("=HBBI", confine.filtered("x86_64"))}
+    assert confine._IO_URING_SETUP in numbers
+    recipe = replace(_image().recipe, build=Build(targets=("qemu", "sgx")))
+    mixed = accounts(replace(_image(), recipe=recipe))
+    assert Surface.decode(mixed[outputs.REPORT]).calls_refused == ()
 
 
 def test_they_are_the_same_for_the_same_image() -> None:

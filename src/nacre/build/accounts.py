@@ -12,6 +12,9 @@ from nacre.build.surface import items, surface
 
 __all__ = ["accounts"]
 
+#: What ``nacre.enclave.boot.confine`` refuses every application in a machine. In SGX nothing stands between.
+_REFUSED = ("io_uring_setup", "socket, but for Unix, IPv4, IPv6 and netlink")
+
 
 def accounts(image: Image, *, epoch: int | None = None) -> Mapping[str, bytes]:
     """Write the bill of materials and the attack surface report.
@@ -36,5 +39,11 @@ def accounts(image: Image, *, epoch: int | None = None) -> Mapping[str, bytes]:
         nacre=image.lock.nacre,
         epoch=epoch,
     )
-    report = surface(app, files=items(members), kernel=image.kernel, components=components)
+    report = surface(
+        app,
+        files=items(members),
+        kernel=image.kernel,
+        components=components,
+        calls_refused=() if "sgx" in image.recipe.build.targets else _REFUSED,
+    )
     return {outputs.SBOM: bill, outputs.REPORT: report.encode()}
