@@ -134,10 +134,12 @@ def test_what_is_placed_is_what_was_measured(tmp_path: Path) -> None:
 def test_an_author_signs_it_without_gramine() -> None:
     enclave = made(product=5, revision=6)
     key = rsa.generate_private_key(public_exponent=3, key_size=3072)
-    signed = sigstruct.make(
-        gramine.terms(enclave.measurement, date="20261125"),
+    signed = gramine.signature(
+        enclave.manifest,
+        gramine=RUNTIME,
         modulus=key.public_key().public_numbers().n,
         sign=lambda message: key.sign(message, padding.PKCS1v15(), SHA256()),
+        date="20261125",
     )
     found = sigstruct.read(signed)
     shown = found.registers

@@ -16,7 +16,7 @@ Source: gramineproject/gramine 1.9, ``Documentation/manifest-syntax.rst`` and
 import hashlib
 import json
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,9 +29,9 @@ from nacre.build.tree import Entry
 from nacre.errors import BuildError
 from nacre.platforms.measuring import Measurement
 from nacre.platforms.sgx.gramine import measure
-from nacre.platforms.sgx.sigstruct import Terms
+from nacre.platforms.sgx.sigstruct import Terms, make
 
-__all__ = ["AGENT", "Enclave", "Gramine", "build", "place", "terms"]
+__all__ = ["AGENT", "Enclave", "Gramine", "build", "place", "signature"]
 
 #: What runs inside.
 AGENT: Final = ("/usr/bin/python3", "-IB", "-m", "nacre.enclave.agent", CONFIGURATION)
@@ -160,15 +160,25 @@ def place(enclave: Enclave, target: Path) -> None:
         path.chmod(0o755 if member.entry.kind == "program" else 0o644)
 
 
-def terms(measurement: Measurement, *, date: str) -> Terms:
-    """Return what the author signs (``sigstruct.make``); ``NAME.sig`` beside the manifest is the result.
+def signature(
+    manifest: bytes, *, gramine: Gramine, modulus: int, sign: Callable[[bytes], bytes], date: str
+) -> bytes:
+    """Return an author's signature, ``NAME.sig`` beside the manifest. Nothing is run but ``sign``.
 
     Args:
-        measurement: Of the image.
+        manifest: Of the enclave.
+        gramine: What runs it.
+        modulus: As for ``sigstruct.make``, as ``sign`` is.
+        sign: Signs, wherever the key is.
         date: Year, month and day: ``20261125``.
+
+    Raises:
+        MalformedEvidence: ``gramine-input``.
+        ConfigurationError: ``sigstruct-signer``, ``sigstruct-term``.
     """
-    registers = measurement.registers
-    return Terms(
+    measured = measure(manifest, library=gramine.library, constants=gramine.constants)
+    registers = measured.registers
+    stated = Terms(
         mrenclave=registers["mrenclave"],
         attributes=_ATTRIBUTES,
         attribute_mask=_MASK,
@@ -176,6 +186,7 @@ def terms(measurement: Measurement, *, date: str) -> Terms:
         isvsvn=int.from_bytes(registers["isvsvn"], "little"),
         date=date,
     )
+    return make(stated, modulus=modulus, sign=sign)
 
 
 def _found(prefix: Path, name: str) -> bytes:

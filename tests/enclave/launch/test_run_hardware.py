@@ -85,7 +85,7 @@ def test_dry_run_prints_the_command_line_and_what_is_missing(
     words = said["command"]
     expected = {
         "nitro": ["nitro-cli", "run-enclave", "--eif-path", str(image / "nitro.eif")],
-        "gramine": ["gramine-sgx", str(image / "gramine" / "app")],
+        "gramine": ["env", f"--chdir={image / 'gramine'}", "gramine-sgx", "app"],
         "tdx": ["qemu-system-x86_64"],
         "snp": ["qemu-system-x86_64"],
     }[launcher]

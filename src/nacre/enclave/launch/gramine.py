@@ -117,12 +117,12 @@ def sign(app: App, *, directory: Path, key: Path) -> tuple[str, ...]:
 
 
 def command(app: App, *, directory: Path) -> tuple[str, ...]:
-    """Return the command line that runs what was signed.
+    """Return the command line that runs what was signed, in its folder: the manifest names files from there.
 
     Raises:
         EnclaveError: ``launch-word``.
     """
-    return (_RUN, _stem(app, directory))
+    return ("env", f"--chdir={_stem(app, directory).rpartition('/')[0]}", _RUN, app.name)
 
 
 def missing(*, devices: Mapping[Path, str] = _DEVICES) -> tuple[str, ...]:
