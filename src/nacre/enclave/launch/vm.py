@@ -29,6 +29,7 @@ from nacre.enclave.agent.config import Config
 from nacre.enclave.launch.leash import leashed
 from nacre.enclave.launch.vm_measured import Measured
 from nacre.enclave.vsock.backend import Vsock
+from nacre.enclave.vsock.packet import PARENT
 from nacre.errors import EnclaveError
 
 __all__ = ["COMMAND_LINE", "SIMULATED_MODULES", "Vm", "configuration", "over", "qemu", "write_image"]
@@ -63,7 +64,7 @@ def configuration(app: App, *, release: bytes) -> Config:
         public=f"vsock:{_PUBLIC}",
         socket="/run/nacre/agent.sock",
         egress_socket="/run/nacre/egress.sock" if app.egress else None,
-        uplink=f"vsock:{socket.VMADDR_CID_HOST}:{_UPLINK}" if app.egress else None,
+        uplink=f"vsock:{PARENT}:{_UPLINK}" if app.egress else None,
         release=release.hex(),
         mode="simulated",
         app_user=USER,

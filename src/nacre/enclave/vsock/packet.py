@@ -9,15 +9,17 @@ from struct import Struct
 
 import msgspec
 
-__all__ = ["HEADER", "HOST", "HOSTS", "RECEIVE", "SEND", "Op", "Packet"]
+__all__ = ["HEADER", "HOST", "HOSTS", "PARENT", "RECEIVE", "SEND", "Op", "Packet"]
 
 _HEADER = Struct("<QQIIIHHIII")
 #: Bytes of a header.
 HEADER = _HEADER.size
 #: The host's own context identifier.
 HOST = 2
-#: What a guest may call it; the second is what a Nitro enclave calls its parent instance.
-HOSTS = (HOST, 3)
+#: What a Nitro enclave calls its parent instance.
+PARENT = 3
+#: What a guest may call the host.
+HOSTS = (HOST, PARENT)
 _STREAM = 1
 #: What a shutdown ends: that its sender receives, that it sends.
 RECEIVE, SEND = 1, 2
