@@ -52,6 +52,8 @@ def test_modules_come_behind_those_that_they_need(package: Path) -> None:
     assert dict(loaded)["virtio.ko"] == _module("virtio", "virtio_ring")
     assert dict(loaded)["virtio_ring.ko"] == _module("virtio_ring")
     assert Kernel.find(package).load([]) == ()
+    # Its file has a dash, the kernel's name for it an underscore.
+    assert Kernel.find(package).load(["virtio-pci"]) == Kernel.find(package).load(["virtio_pci"])
 
 
 def test_newer_packages_have_their_modules_below_usr(package: Path, tmp_path: Path) -> None:

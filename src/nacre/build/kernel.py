@@ -74,7 +74,7 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
                 files.setdefault(_name(path), []).append(path)
         ordered: dict[str, bytes] = {}
         for name in names:
-            self._add(name, files, ordered, ())
+            self._add(name.replace("-", "_"), files, ordered, ())
         return tuple((f"{name}.ko", content) for name, content in ordered.items())
 
     def _add(
