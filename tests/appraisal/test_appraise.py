@@ -290,6 +290,20 @@ def test_releases(stub: _Stub) -> None:
     assert _run(releases=(other, _release())).release == "worm-1"
 
 
+def test_isolated_releases(stub: _Stub) -> None:
+    del stub
+    isolated = _release(f'profile = "isolated"\n{_RELEASE}')
+    result = _run(releases=(isolated,))
+    assert (result.verdict, _status(result, "isolated")) == (Verdict.VERIFIED, Status.PASS)
+    assert "isolated" not in [check.id for check in _run().checks]
+    assert _run(releases=(isolated,), require_isolated=True).verdict is Verdict.VERIFIED
+    refused = _run(require_isolated=True)
+    assert (refused.verdict, _status(refused, "isolated")) == (Verdict.REJECTED, Status.FAIL)
+    # Whoever gives up that a release matches has not given up that one is isolated.
+    unknown = _run(releases=(), require_isolated=True, unsafe_waive=("executables",))
+    assert (unknown.verdict, _status(unknown, "isolated")) == (Verdict.INCOMPLETE, Status.SKIPPED)
+
+
 # ── (5) Binding ──────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -77,6 +77,7 @@ def test_the_default_names_no_release_and_waives_nothing() -> None:
     assert policy.releases == ()
     assert policy.platforms == platforms.builtin_names()
     assert policy.max_age is None
+    assert not policy.require_isolated
     assert policy.outsiders == ()
     for name in policy.platforms:
         assert match(policy.releases, name, {}).check.status is Status.SKIPPED
@@ -359,3 +360,10 @@ def test_nothing_but_our_errors(text: str) -> None:
         Policy.parse(text)
     except ConfigurationError as error:
         assert str(error)  # noqa: PT017 (most texts are refused, a few are comments)
+
+
+def test_isolation_can_be_required() -> None:
+    wanted = Policy.parse("require_isolated = true")
+    assert wanted.require_isolated
+    assert Policy.parse("require_isolated = false").id == Policy.parse("").id != wanted.id
+    assert "require_isolated" in _refused('require_isolated = "yes"', "config-value")

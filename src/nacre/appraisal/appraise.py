@@ -14,7 +14,7 @@ Steps:
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -125,6 +125,9 @@ def appraise(
     facts = None if envelope is None else run.found(envelope, claims)
     release, executables = match(policy.releases, platform.name, claims.registers, facts)
     run.checks.append(executables)
+    if policy.require_isolated:
+        run.required += ("isolated",)
+    run.checks += _isolated(release, policy)
     # (5), (6)
     run.checks += _bound_and_fresh(claims, binding, release, policy, at)
     # (7)
@@ -264,6 +267,20 @@ class _Appraisal:
 @functools.cache
 def _required(checks: tuple[str, ...]) -> frozenset[str]:
     return frozenset(checks).union(_REQUIRED)
+
+
+def _isolated(release: Release | None, policy: Policy) -> Iterator[Check]:
+    """Say whether the code is shut off from everything but its attested callers, if anybody says or asks so.
+
+    The agent enforces it; that it does is part of what was measured.
+    """
+    if release is not None and release.profile == "isolated":
+        yield passed("isolated", release=release.id)
+    elif policy.require_isolated:
+        if release is None:
+            yield skipped("isolated", "isolated-unknown")
+        else:
+            yield failed("isolated", "isolated-not", release=release.id)
 
 
 def _bound_and_fresh(

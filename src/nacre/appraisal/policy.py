@@ -75,6 +75,7 @@ class PolicyHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             it is named here.
         max_age: The age up to which evidence that states its own time counts as fresh: seconds, or a
             number with ``s``, ``m``, ``h`` or ``d``.
+        require_isolated: Whether only releases with the profile ``isolated`` are accepted.
         anchors: Platform to further roots.
     """
 
@@ -85,6 +86,7 @@ class PolicyHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     release: Annotated[tuple[dict[str, object], ...], msgspec.Meta(min_length=1)] = ()
     platforms: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ()
     max_age: Annotated[int, msgspec.Meta(gt=0)] | str | None = None
+    require_isolated: bool = False
     anchors: dict[str, dict[str, object]] = {}
 
 
@@ -106,6 +108,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         releases: The releases of which evidence has to show one, as a whole.
         platforms: The platforms that are accepted.
         max_age: Seconds up to which evidence that states its own time counts as fresh, or None.
+        require_isolated: Whether the release has to have the profile ``isolated``.
         roots: Platform to the roots that the policy adds or leaves out.
         sections: Platform to its part of the policy. Filled in with defaults as they are asked for.
         anchored: Platform to all its anchors, filled in as they are asked for.
@@ -117,6 +120,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     releases: tuple[Release, ...] = ()
     platforms: tuple[str, ...] = ()
     max_age: int | None = None
+    require_isolated: bool = False
     roots: Mapping[str, _Roots] = {}
     sections: dict[str, PlatformPolicy] = msgspec.field(default_factory=dict)
     anchored: dict[str, tuple[Anchor, ...]] = msgspec.field(default_factory=dict)
@@ -224,6 +228,7 @@ class _Maker:
             or tuple(name for name in self._names if name in named)
             or platforms.builtin_names(),
             max_age=max_age,
+            require_isolated=head.require_isolated,
             roots=roots,
             sections={name: self._section(name) for name in self._names if name in self._document.table},
         )
@@ -310,6 +315,7 @@ class _Maker:
             "releases": [release.fingerprint.hex() for release in releases],
             "platforms": sorted(head.platforms),
             "max_age": max_age,
+            **({"require_isolated": True} if head.require_isolated else {}),
             "anchors": {
                 name: [named.genuine, [(anchor.origin, anchor.digest.hex()) for anchor in named.own]]
                 for name, named in roots.items()
