@@ -5,8 +5,10 @@ One SHA-384 runs over the host's calls: a block of 128 bytes for each page that 
 bytes that are measured a block and the bytes themselves. Addresses are in it and so is the order of calls,
 in which hosts differ; all else that a host does before the start is outside.
 
-Not proven here: that a host calls in the order that it is said to; no TD can be started without the hardware.
-Both orders are held against another program's values.
+Not proven here:
+    That a host calls in the order that it is said to: no TD can be started without the hardware. Both orders
+    are held against another program's values. What Google's hosts did in 2023, measuring the list of memory
+    too, by the shape of the machine, is not computed; Google signs such values itself.
 
 Source: Intel, TDX Module Base Architecture Specification, 348549-002US, 12.1.1 (MRTD), and its ABI
 specification, TDH.MEM.PAGE.ADD and TDH.MR.EXTEND; QEMU, ``target/i386/kvm/tdx.c``; Linux,

@@ -12,10 +12,11 @@ RTMR2
 
 Nobody extends RTMR3 before the first process runs.
 
-Not proven here: a whole boot; no TD can be started without the hardware. RTMR0 of two machines that have it,
-whose logs others published, comes out to the bit, given their ACPI tables; so does what follows the kernel in
-RTMR1. The header that QEMU gives to a kernel is held against QEMU itself. A TD that starts a unified kernel
-image, or from a disk, has other events: of these replay a log (:mod:`nacre.platforms.tdx.ccel`).
+Not proven here:
+    A whole boot: no TD can be started without the hardware. RTMR0 of two machines that have it, whose logs
+    others published, comes out to the bit, given their ACPI tables; so does what follows the kernel in RTMR1.
+    The header that QEMU up to 10.1 gives to a kernel is held against QEMU itself. A TD that starts a unified
+    kernel image, or from a disk, has other events: of these a log is replayed, and nothing predicted.
 
 Source: tianocore/edk2, ``OvmfPkg/Tcg/TdTcg2Dxe``, ``SecurityPkg/Library/DxeTpm2MeasureBootLib``,
 ``OvmfPkg/Library/SecMeasurementLib``, ``OvmfPkg/AcpiPlatformDxe/QemuFwCfgAcpi.c``; Linux,
