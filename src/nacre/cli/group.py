@@ -30,6 +30,7 @@ _COMMANDS = {
     "release": "Convert and show reference values.",
     "root": "Show, export and reset the development roots.",
     "run": "Run an application in a simulated enclave.",
+    "sign": "Sign an enclave image of Nitro.",
     "stop": "End simulated enclaves.",
     "test": "Run an application under a hostile host.",
     "verify": "Verify evidence and say why.",
