@@ -146,6 +146,7 @@ def test_what_nobody_signed_is_not_read_as_signed() -> None:
         {"commit": ""},
         {"repository": "ext::sh -c touch% /tmp/pwned"},
         {"repository": "--upload-pack=sh"},
+        {"repository": "https://user:password@example.com/worm.git"},
         {"repository": "https://example.com/a b"},
         {"builder": "me"},
         {"materials": (Material(name="source", sha256=bytes(32)),)},

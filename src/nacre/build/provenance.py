@@ -31,7 +31,7 @@ _SHA256, _COMMIT = "sha256", "gitCommit"
 _NACRE: Final = "nacre"
 _GIT: Final = "git+"
 #: Whoever rebuilds hands it to Git, which has schemes that run commands.
-_REPOSITORY: Final = re.compile(r"(https|ssh|file)://[!-~]+")
+_REPOSITORY: Final = re.compile(r"(https://(?![^/]*@)|ssh://|file://)[!-~]+")
 _COMMITS: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHA256S: Final = re.compile(r"[0-9a-f]{64}")
 #: The last second of the year 9999.

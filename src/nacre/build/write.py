@@ -2,9 +2,10 @@
 """Everything that a build leaves behind, in a folder that is still empty."""
 
 import hashlib
+import re
 import subprocess
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from nacre.appraisal.reference.convert import write_as
 from nacre.appraisal.release import Release
@@ -15,7 +16,7 @@ from nacre.build.image import Image
 from nacre.build.layout import APP, USER
 from nacre.build.releases import release_text
 
-__all__ = ["write"]
+__all__ = ["Source", "write"]
 
 _ABOUT: Final = "The registers of an image, computed from its bytes by nacre build."
 _BUILDER: Final = "urn:uuid:0c6f2ef2-8c0e-4b3c-9a5b-0d6b7a0f7c11"
@@ -23,8 +24,43 @@ _PATIENCE: Final = 30
 _PAGES: Final = ("https://", "ssh://")
 
 
-def write(image: Image, folder: Path) -> None:
+class Source(NamedTuple):
+    """Where an application's files come from.
+
+    Attributes:
+        repository: Empty if nobody said.
+        commit: Of Git's, hex; empty if there is none, or if the files are not the commit's.
+    """
+
+    repository: str
+    commit: str
+
+    @classmethod
+    def of(cls, folder: Path, *, output: Path) -> "Source":
+        """Ask Git, before anything is written.
+
+        Args:
+            folder: The application's.
+            output: Where the image is going to be: what lies there is no part of the source.
+        """
+        here, there = folder.resolve(), output.resolve()
+        inside = there.is_relative_to(here) and there != here
+        own = [f":(exclude,literal){there.relative_to(here).as_posix()}"] if inside else []
+        if _git(folder, "status", "--porcelain", "--", ".", *own) != "":
+            return cls("", "")
+        commit = _git(folder, "rev-parse", "HEAD") or ""
+        # Whoever can read the provenance is not to learn the builder's password.
+        repository = re.sub("^https://[^/]*@", "https://", _git(folder, "remote", "get-url", "origin") or "")
+        return cls(repository if commit and repository.startswith(_PAGES) else "", commit)
+
+
+def write(image: Image, folder: Path, *, source: Source) -> None:
     """Write an image and what is said of it.
+
+    Args:
+        image: The image.
+        folder: Empty.
+        source: Where the application's files come from.
 
     Raises:
         BuildError: As ``oci.write`` and ``provenance.statement`` raise.
@@ -47,17 +83,16 @@ def write(image: Image, folder: Path) -> None:
         gramine.place(image.enclave, folder / outputs.GRAMINE)
     for name, content in accounts(image).items():
         (folder / name).write_bytes(content)
-    (folder / outputs.PROVENANCE).write_bytes(_provenance(image, folder))
+    (folder / outputs.PROVENANCE).write_bytes(_provenance(image, folder, source))
 
 
-def _provenance(image: Image, folder: Path) -> bytes:
+def _provenance(image: Image, folder: Path, source: Source) -> bytes:
     """Say how all that lies in a folder was made."""
     materials = [
         provenance.Material(name=f"{one.name} {one.version}", uri=one.purl, sha256=bytes.fromhex(one.sha256))
         for one in components.of_lock(image.lock)
     ]
     recipe = (image.recipe.folder / "nacre.toml").read_bytes()
-    repository, commit = _source(image.recipe.folder)
     return provenance.statement(
         provenance.Provenance(
             outputs={name: bytes.fromhex(digest) for name, digest in sums(folder).items()},
@@ -65,21 +100,12 @@ def _provenance(image: Image, folder: Path) -> bytes:
             lock=bytes.fromhex(image.lock.digest),
             targets=image.recipe.build.targets,
             materials=tuple(materials),
-            repository=repository,
-            commit=commit,
+            repository=source.repository,
+            commit=source.commit,
             builder=_BUILDER,
             version=image.lock.nacre,
         )
     )
-
-
-def _source(folder: Path) -> tuple[str, str]:
-    """Return the repository and the commit of a source; empty where there is none, or where files differ."""
-    if _git(folder, "status", "--porcelain", "--", ".") != "":
-        return "", ""
-    commit = _git(folder, "rev-parse", "HEAD") or ""
-    repository = _git(folder, "remote", "get-url", "origin") or ""
-    return repository if commit and repository.startswith(_PAGES) else "", commit
 
 
 def _git(folder: Path, *words: str) -> str | None:

@@ -15,7 +15,7 @@ from nacre.build.image import build, insist_on_lock, origin, parts_of
 from nacre.build.lock import Lock
 from nacre.build.surface import Surface, changes
 from nacre.build.surface_text import compared, lines
-from nacre.build.write import write
+from nacre.build.write import Source, write
 from nacre.cli import terminal
 from nacre.cli.lock import inputs_option, means, mirror_option
 from nacre.enclave.configure import configuration
@@ -117,7 +117,8 @@ def command(
             configure=lambda target, release: configuration(recipe.app, target, release),
             runtime=runtime,
         )
-        replace(place, lambda new: write(image, new), origin=made_from)
+        source = Source.of(recipe.folder, output=place)
+        replace(place, lambda new: write(image, new, source=source), origin=made_from)
     _say(recipe, lock, place, same=same, as_json=as_json)
     if shown and not as_json:
         _report(place, against)

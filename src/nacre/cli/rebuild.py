@@ -17,7 +17,7 @@ from nacre.build.app import Recipe
 from nacre.build.compare import Difference, compare
 from nacre.build.image import build, insist_on_lock, parts_of
 from nacre.build.lock import Lock
-from nacre.build.write import write
+from nacre.build.write import Source, write
 from nacre.cli import terminal
 from nacre.cli.about import package_version
 from nacre.cli.build import gramine_option, runtime_of
@@ -99,7 +99,7 @@ def command(
         )
         rebuilt = place / "rebuilt"
         rebuilt.mkdir()
-        write(image, rebuilt)
+        write(image, rebuilt, source=Source(made.repository, made.commit))
         found = compare(release, rebuilt)
         if diffoscope and not as_json:
             _diffoscope(release, rebuilt, found)
