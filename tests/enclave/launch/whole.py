@@ -38,6 +38,7 @@ for number in os.listdir("/proc/1/fd") if os.access("/proc/1/fd", os.R_OK) else 
 tried("signal", lambda: [os.kill(pid, 15) for pid in range(2, 400) if pid not in (os.getpid(), os.getppid())])
 tried("own", lambda: open("main.py", "a"))
 tried("network", lambda: socket.create_connection(("192.0.2.1", 80), 1))
+tried("machine", lambda: socket.socket(socket.AF_VSOCK).close())
 tried("passwords", lambda: open("/etc/shadow").read(1))
 tried("agent", lambda: connected(os.environ["NACRE_SOCKET"]))
 print("all tried", flush=True)

@@ -21,6 +21,7 @@ import msgspec
 
 from nacre.build.app import App
 from nacre.build.tree import Tree
+from nacre.enclave.boot.confine import CONFINE
 from nacre.enclave.instances import Instance
 from nacre.enclave.launch import bubblewrap, namespaces
 from nacre.enclave.launch.ahead import compile_ahead
@@ -86,8 +87,12 @@ async def start(instance: Instance, app: App, folder: Path) -> AsyncIterator[Spa
         places.config.write_bytes(config.encode())
         compile_ahead()
         reading, writing = os.pipe()
+        # No namespace keeps a machine's own kind of socket away.
         line = made.sandbox(
-            [sys.executable, "-IB", "-m", "nacre.enclave.agent", str(places.config)],
+            [
+                *(sys.executable, *CONFINE[1:]),
+                *(sys.executable, "-IB", "-m", "nacre.enclave.agent", str(places.config)),
+            ],
             readable=[*software(), source, places.config],
             writable=[places.app, places.outside, places.device],
             info=writing,
