@@ -26,6 +26,7 @@ from nacre.build.kernel import Kernel
 from nacre.build.layout import APP, BEFORE, CONFIGURATION, MODULES, USER
 from nacre.build.tree import Tree
 from nacre.enclave.agent.config import Config
+from nacre.enclave.boot import nsm as device
 from nacre.enclave.launch.leash import leashed
 from nacre.enclave.launch.vm_measured import Measured
 from nacre.enclave.vsock.backend import Vsock
@@ -41,13 +42,6 @@ _PUBLIC, _NSM, _UPLINK = 8080, 9001, 9002
 _MODULES = ("virtio_pci", "vmw_vsock_virtio_transport")
 #: What the simulated device is made with.
 SIMULATED_MODULES = ("cuse",)
-_START_NSM = f"""#!/usr/bin/python3 -IB
-import sys
-from nacre.enclave.boot.nsm import main
-
-sys.argv[1:] = ["{_NSM}"]
-main()
-""".encode()
 #: The kernel's.
 COMMAND_LINE = "console=ttyS0 panic=-1 random.trust_cpu=on quiet"
 #: The image lies in memory twice while it is unpacked.
@@ -98,7 +92,7 @@ def over(modules: Iterable[tuple[str, bytes]], *, first: int, told: bytes | None
     write(
         simulated,
         [
-            file(f"{BEFORE[1:]}/nsm", _START_NSM, program=True),
+            file(f"{BEFORE[1:]}/nsm", _device(), program=True),
             *([] if told is None else [file(CONFIGURATION[1:], told)]),
             *(
                 file(f"{MODULES[1:]}/{number:02}-{name}", content)
@@ -107,6 +101,12 @@ def over(modules: Iterable[tuple[str, bytes]], *, first: int, told: bytes | None
         ],
     )
     return simulated.getvalue()
+
+
+def _device() -> bytes:
+    """Return the program that is the simulated device: whole, for an image has no use for it otherwise."""
+    source = Path(device.__file__).read_bytes()
+    return b"#!/usr/bin/python3 -IB\n" + source + f'\n\nsys.argv[1:] = ["{_NSM}"]\nmain()\n'.encode()
 
 
 class Vm:
