@@ -33,7 +33,7 @@ def app(tmp_path: Path) -> Path:
         ("https://example.com/worm.git", "https://example.com/worm.git"),
         ("https://user:secret@example.com/a@b.git", "https://example.com/a@b.git"),
         ("ssh://git@example.com/worm.git", "ssh://git@example.com/worm.git"),
-        ("/home/me/worm", ""),
+        ("../worm", ""),
     ],
 )
 def test_the_repository_without_whoever_may_write_to_it(app: Path, remote: str, repository: str) -> None:
