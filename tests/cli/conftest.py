@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nacre.enclave.instances import Instances, end
 from nacre.trust import keys
 
 _MOMENTS = {
@@ -53,6 +54,17 @@ def nacre(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[Mapping[str, str]]:
+    """What names this test's own instances; whatever is left of them is ended."""
+    folders = {f"NACRE_{name.upper()}_DIR": str(tmp_path / name) for name in ("state", "data")}
+    yield folders
+    instances = Instances.of_user(folders)
+    for instance in instances.every():
+        end(instance)
+        instances.remove(instance)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -18,23 +18,11 @@ from nacre.build.initramfs import build
 from nacre.build.kernel import Kernel
 from nacre.build.tree import Tree
 from nacre.cli.exits import Exit
-from nacre.enclave.instances import Instances, end
 from nacre.enclave.launch.measure import release_text
 from nacre.enclave.launch.vm import COMMAND_LINE, configuration
 from nacre.platforms.nitro import eif_write
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def ours(tmp_path: Path) -> Iterator[Mapping[str, str]]:
-    """What names this test's own instances; whatever is left of them is ended."""
-    folders = {f"NACRE_{name.upper()}_DIR": str(tmp_path / name) for name in ("state", "data")}
-    yield folders
-    instances = Instances.of_user(folders)
-    for instance in instances.every():
-        end(instance)
-        instances.remove(instance)
 
 
 def _image(folder: Path, worm: Path, kernel: Kernel) -> None:

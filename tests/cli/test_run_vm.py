@@ -7,26 +7,15 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from nacre.cli.exits import Exit
-from nacre.enclave.instances import Instances, end
+from nacre.enclave.instances import Instances
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def ours(tmp_path: Path) -> Iterator[Mapping[str, str]]:
-    """What names this test's own instances; whatever is left of them is ended."""
-    folders = {f"NACRE_{name.upper()}_DIR": str(tmp_path / name) for name in ("state", "data")}
-    yield folders
-    instances = Instances.of_user(folders)
-    for instance in instances.every():
-        end(instance)
-        instances.remove(instance)
 
 
 @pytest.fixture

@@ -251,7 +251,7 @@ def _say(instances: Instances, instance: Instance, *, as_json: bool, detached: b
         launcher=instance.launcher,
         mode=instance.mode,
         url=instance.url,
-        limits=launcher.LIMITS,
+        limits=launcher.limits(),
         release=instance.release,
         policy=str(folder / "policy.toml"),
     )

@@ -21,6 +21,7 @@ from nacre.appraisal.verdict import Verdict
 from nacre.checks import Status
 from nacre.enclave import envelope
 from nacre.enclave.instances import Instances
+from nacre.enclave.launch import process
 from nacre.enclave.launch.prepare import create
 from nacre.endorsers.verifier import Verifier
 from nacre.trust.anchors import Origin
@@ -134,6 +135,11 @@ def test_app_gets_out_to_the_host_that_it_declares_and_no_further(
         said = run.said("all tried")
     assert "HTTP/1.1 200 Connected hello" in said
     assert "HTTP/1.1 403" in said
+
+
+def test_sandbox_without_bubblewrap_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert "without bubblewrap" in process.limits()
 
 
 def test_port_that_is_taken_is_said(start: Start, app: Callable[..., Path]) -> None:

@@ -27,13 +27,12 @@ from nacre.enclave.instances import Instance
 from nacre.enclave.launch.faults import insist_on_faults
 from nacre.enclave.launch.leash import leashed
 from nacre.enclave.launch.prepare import Places, software, told
-from nacre.enclave.launch.simulated import emulator, insist_unchanged, registers, release, uplink
+from nacre.enclave.launch.simulated import LIMITS, emulator, insist_unchanged, registers, release, uplink
 from nacre.enclave.launch.spawned import Spawned, spawned
 from nacre.errors import EnclaveError
 
-__all__ = ["LIMITS", "MODE", "PATIENCE", "insist", "release", "start"]
+__all__ = ["MODE", "PATIENCE", "insist", "limits", "release", "start"]
 
-LIMITS = "nothing keeps whoever runs it out of its memory; its registers stand for files, not for what booted"
 MODE: Final = "simulated"
 PATIENCE = 60.0
 
@@ -44,6 +43,11 @@ _NAMESPACES = ("ipc", "mount", "network", "pid", "uts")
 _NOWHERE = asyncio.subprocess.DEVNULL
 _SOCKETS = Path("/run/nacre")
 _LINKS = ("bin", "lib", "lib64")
+
+
+def limits() -> str:
+    """Say what it does not protect from, or prove."""
+    return LIMITS
 
 
 def insist(instance: Instance) -> None:

@@ -33,9 +33,8 @@ from nacre.enclave.launch.leash import leashed
 from nacre.enclave.launch.spawned import spawned
 from nacre.errors import EnclaveError
 
-__all__ = ["LIMITS", "MODE", "PATIENCE", "command", "insist", "missing", "release", "start"]
+__all__ = ["MODE", "PATIENCE", "command", "insist", "limits", "missing", "release", "start"]
 
-LIMITS = "whoever starts it may have started something else: what runs is what nacre verify says"
 MODE: Final = "genuine"
 PATIENCE = 300.0
 
@@ -62,6 +61,11 @@ class _Nitro(msgspec.Struct, frozen=True):
     def lives(self) -> bool:
         """Ask whether it still runs."""
         return any(one.identifier == self.running.identifier for one in nitro.describe())
+
+
+def limits() -> str:
+    """Say what it does not protect from, or prove."""
+    return "whoever starts it may have started something else: what runs is what nacre verify says"
 
 
 def insist(instance: Instance) -> None:

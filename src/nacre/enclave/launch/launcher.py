@@ -43,14 +43,16 @@ class Launcher(Protocol):
     """One way to start an enclave; a module.
 
     Attributes:
-        LIMITS: What it does not protect from, or prove, in words.
         MODE: Whether a development root or a vendor's hardware vouches for the evidence.
         PATIENCE: Seconds within which the agent has to answer.
     """
 
-    LIMITS: str
     MODE: Mode
     PATIENCE: float
+
+    @staticmethod
+    def limits() -> str:
+        """Say what it does not protect from, or prove."""
 
     @staticmethod
     def insist(instance: Instance) -> None:

@@ -24,9 +24,8 @@ from nacre.enclave.launch.simulated import emulator, uplink
 from nacre.enclave.launch.vm import Vm, qemu
 from nacre.errors import EnclaveError
 
-__all__ = ["LIMITS", "MODE", "PATIENCE", "insist", "release", "start"]
+__all__ = ["MODE", "PATIENCE", "insist", "limits", "release", "start"]
 
-LIMITS = "nothing keeps this machine out of its memory; a development root signs what no hardware measured"
 MODE: Final = "simulated"
 PATIENCE = 180.0
 
@@ -47,6 +46,11 @@ class _Inside(msgspec.Struct, frozen=True):
         while (status := self.machine.ended()) is None:  # noqa: ASYNC110 (asyncio did not start it)
             await asyncio.sleep(_POLL)
         return status
+
+
+def limits() -> str:
+    """Say what it does not protect from, or prove."""
+    return "nothing keeps this machine out of its memory; a development root signs what no hardware measured"
 
 
 def insist(instance: Instance) -> None:

@@ -27,20 +27,34 @@ from nacre.enclave.launch import bubblewrap, namespaces
 from nacre.enclave.launch.ahead import compile_ahead
 from nacre.enclave.launch.faults import insist_on_faults
 from nacre.enclave.launch.prepare import Places, software, told
-from nacre.enclave.launch.simulated import emulator, insist_unchanged, registers, release, uplink
+from nacre.enclave.launch.simulated import LIMITS, emulator, insist_unchanged, registers, release, uplink
 from nacre.enclave.launch.spawned import Spawned, spawned
 
-__all__ = ["LIMITS", "MODE", "PATIENCE", "insist", "insist_on_sandbox", "release", "sandbox_maker", "start"]
+__all__ = [
+    "MODE",
+    "PATIENCE",
+    "insist",
+    "insist_on_sandbox",
+    "limits",
+    "release",
+    "sandbox_maker",
+    "start",
+]
 
-LIMITS = "nothing keeps whoever runs it out of its memory; its registers stand for files, not for what booted"
 MODE: Final = "simulated"
 PATIENCE = 20.0
+_BARE = "its sandbox is made without bubblewrap, by code that few have looked at"
 
 
 class _Information(msgspec.Struct):
     """What the sandbox's maker says about it."""
 
     pid: int = msgspec.field(name="child-pid")
+
+
+def limits() -> str:
+    """Say what it does not protect from, or prove."""
+    return LIMITS if sandbox_maker() is bubblewrap else f"{LIMITS}; {_BARE}"
 
 
 def insist(instance: Instance) -> None:

@@ -23,8 +23,10 @@ from nacre.enclave.uplink import Uplink
 from nacre.errors import EnclaveError
 from nacre.platforms.simulation import simulator
 
-__all__ = ["emulator", "insist_unchanged", "registers", "release", "uplink"]
+__all__ = ["LIMITS", "emulator", "insist_unchanged", "registers", "release", "uplink"]
 
+#: What no launcher of processes protects from, or proves.
+LIMITS = "nothing keeps whoever runs it out of its memory; its registers stand for files, not for what booted"
 _CONNECTIONS = 4096
 
 
