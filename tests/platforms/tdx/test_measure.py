@@ -64,6 +64,13 @@ def test_all_registers() -> None:
     assert {part.register for part in made.parts} == set(made.registers)
 
 
+def test_a_log_is_enough_for_rtmr0() -> None:
+    logged = Part(register="rtmr0", label="TD HOB", input="event log", digest=bytes(48))
+    boot = Boot(memory=1 << 30, pattern=(logged,))
+    made = measure(firmware=_FIRMWARE, kernel=linux(), initrd=b"", command_line="", boot=boot)
+    assert made.registers["rtmr0"] == rtmr0(_FIRMWARE, boot).registers["rtmr0"]
+
+
 def test_what_the_image_alone_tells() -> None:
     boot = Boot(memory=1 << 30)
     made = measure(firmware=_FIRMWARE, kernel=linux(), initrd=b"", command_line="", boot=boot)

@@ -21,7 +21,7 @@ import msgspec
 from nacre.errors import MalformedEvidence
 from nacre.platforms.measuring import Measurement, Part
 from nacre.platforms.tdx.hob import memory_of
-from nacre.platforms.tdx.rtmr import ACPI, RTMRS, Acpi, Boot, td_hob, usual
+from nacre.platforms.tdx.rtmr import ACPI, HOB, RTMRS, VOLUME, Boot, td_hob, usual
 from nacre.platforms.tpm import eventlog
 from nacre.platforms.tpm import replay as tpm
 
@@ -36,7 +36,7 @@ _LABELS = {
     _SEPARATOR: "separator",
     0x80000006: "partition table",
     0x80000007: "EFI action",
-    _TABLES: "TD HOB",
+    _TABLES: HOB,
 }
 _TAGS = {0x8F3B22ED: "command line", 0x8F3B22EC: "initrd"}
 _ACPI_DATA = b"ACPI DATA"
@@ -75,20 +75,20 @@ def explained(log: eventlog.EventLog) -> Measurement:
 
 
 def learned(measurement: Measurement, boot: Boot) -> Boot:
-    """Take from a replayed log what the image does not tell: ACPI tables, and which register is marked twice.
+    """Take from a replayed log what the image does not tell: ACPI tables, and all else that firmware finds.
 
     Only a log whose registers are those of a verified quote says what this machine has. Whether it should
     have that is for whoever takes it over to judge: firmware and kernel run what these tables hold.
 
     Raises:
-        MalformedEvidence: ``ccel-acpi``: the log has not one event for each of the three tables.
+        MalformedEvidence: ``ccel-boot``: the log is not of a TD that firmware got a list of memory for.
     """
     parts = measurement.of(RTMRS[0])
-    found = [part.digest for part in parts if part.label in ACPI]
-    if len(found) != len(ACPI):
-        raise MalformedEvidence("ccel-acpi", actual=len(found))
-    twice = [part.label for part in parts].count(_LABELS[_SEPARATOR]) > 1
-    return msgspec.structs.replace(boot, acpi=Acpi(*found), separator="rtmr0" if twice else "rtmr1")
+    labels = [part.label for part in parts]
+    if not any(label.startswith(HOB) for label in labels):
+        raise MalformedEvidence("ccel-boot", expected=HOB)
+    twice = labels.count(_LABELS[_SEPARATOR]) > 1
+    return msgspec.structs.replace(boot, pattern=parts, separator="rtmr0" if twice else "rtmr1")
 
 
 def _labelled(events: Sequence[eventlog.Event], parts: Sequence[Part]) -> Iterator[Part]:
@@ -129,7 +129,7 @@ def _label(event: eventlog.Event) -> str:
         return f"program {_file(data[_LOADED.size :])}".rstrip()
     if kind == _BLOB:
         name = _ascii(data[1 : 1 + data[0]]) if data else "Fv("
-        return "configuration firmware volume" if name.startswith("Fv(") else f"firmware {name}".rstrip()
+        return VOLUME if name.startswith("Fv(") else f"firmware {name}".rstrip()
     if kind in (_IPL, _FLAGS):
         return _ascii(data)
     return _LABELS.get(kind, "")

@@ -62,7 +62,7 @@ def measure(
         runtime: What programs in it extend RTMR3 by, in order.
 
     Returns:
-        ``mrtd`` and ``rtmr0`` to ``rtmr3``, 48 bytes each. Without digests of ACPI tables there is no
+        ``mrtd`` and ``rtmr0`` to ``rtmr3``, 48 bytes each. Without ACPI tables or a log there is no
         ``rtmr0``: the image alone does not tell it.
 
     Raises:
@@ -70,7 +70,7 @@ def measure(
         ConfigurationError: A parameter that no machine has.
     """
     steps = [mrtd(firmware, order=boot.order)]
-    if boot.acpi is not None:
+    if boot.acpi is not None or boot.pattern:
         steps.append(rtmr0(firmware, boot))
     steps += [
         rtmr1(kernel, initrd=len(initrd), boot=boot),

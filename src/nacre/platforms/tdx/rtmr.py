@@ -15,6 +15,7 @@ Nobody extends RTMR3 before the first process runs.
 Not proven here:
     A whole boot: no TD can be started without the hardware. RTMR0 of two machines that have it, whose logs
     others published, comes out to the bit, given their ACPI tables; so does what follows the kernel in RTMR1.
+    Of firmware newer than February 2025 no log was at hand: RTMR0 then follows one that the user has.
     The header that QEMU up to 10.1 gives to a kernel is held against QEMU itself. A TD that starts a unified
     kernel image, or from a disk, has other events: of these a log is replayed, and nothing predicted.
 
@@ -37,13 +38,29 @@ from nacre.platforms.pe import authenticode
 from nacre.platforms.tdx.hob import hob
 from nacre.platforms.tdx.kernel import handed_over
 from nacre.platforms.tdx.mrtd import Order
-from nacre.platforms.tdx.tdvf import Kind, sections
+from nacre.platforms.tdx.tdvf import Kind, Section, sections
 from nacre.platforms.tpm.registers import measured
 
-__all__ = ["ACPI", "RTMRS", "SHELL", "Acpi", "Boot", "extended", "rtmr0", "rtmr1", "rtmr2", "td_hob", "usual"]
+__all__ = [
+    "ACPI",
+    "HOB",
+    "RTMRS",
+    "SHELL",
+    "VOLUME",
+    "Acpi",
+    "Boot",
+    "extended",
+    "rtmr0",
+    "rtmr1",
+    "rtmr2",
+    "td_hob",
+    "usual",
+]
 
 #: The registers that can be extended.
 RTMRS = ("rtmr0", "rtmr1", "rtmr2", "rtmr3")
+#: The list of memory, and the variables in the image, as events are called.
+HOB, VOLUME = "TD HOB", "configuration firmware volume"
 #: What firmware measures of ACPI, in its order.
 ACPI = ("ACPI table loader", "ACPI root pointer", "ACPI tables")
 
@@ -96,7 +113,9 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         memory: Bytes of memory.
         order: In which order the host fills it; of MRTD only.
-        acpi: The ACPI tables; without them RTMR0 stays unknown.
+        acpi: The ACPI tables; without them, or a log, RTMR0 stays unknown.
+        pattern: What a log of such a machine has for RTMR0. Where there is one it is followed, whatever EDK2
+            it is of: but for the list of memory and the variables in the image, which are computed anew.
         changes_kernel: Whether the host changes the kernel's header: QEMU before 10.2 does.
         separator: The register in which firmware marks that it is about to start something. Builds of EDK2
             from before 2023 take RTMR0, where that is marked once already.
@@ -108,6 +127,7 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
     order: Order = "page"
     acpi: Acpi | None = None
+    pattern: tuple[Part, ...] = ()
     changes_kernel: bool = False
     separator: Literal["rtmr0", "rtmr1"] = "rtmr1"
     secure: Mapping[str, bytes] = {}
@@ -116,7 +136,7 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
 
 def td_hob(memory: int) -> str:
     """Return what the event for the list of memory is called."""
-    return f"TD HOB (memory {memory / _MIB:.15g} MiB)"
+    return f"{HOB} (memory {memory / _MIB:.15g} MiB)"
 
 
 def extended(parts: Iterable[Part], names: Sequence[str]) -> Measurement:
@@ -128,15 +148,22 @@ def extended(parts: Iterable[Part], names: Sequence[str]) -> Measurement:
 def rtmr0(firmware: bytes, boot: Boot) -> Measurement:
     """Compute RTMR0, 48 bytes.
 
+    Without a log to follow it is that of OVMF as EDK2 made it up to February 2025. Later builds also measure
+    what QEMU says of the boot menu and of the machine (SMBIOS), and list more that they could start.
+
     Args:
         firmware: The whole image.
-        boot: How the TD is started. Without digests of ACPI tables there is no RTMR0 to tell.
+        boot: How the TD is started. Without ACPI tables or a log there is no RTMR0 to tell.
 
     Raises:
         MalformedEvidence: As :func:`nacre.platforms.tdx.tdvf.sections`.
         ConfigurationError: ``tdx-memory``, ``tdx-acpi``, ``tdx-variable``.
     """
-    return extended(_rtmr0(firmware, boot), RTMRS[:1])
+    found = sections(firmware)
+    listed = _memory(found, boot)
+    volumes = _volumes(firmware, found)
+    parts = _like(boot.pattern, listed, volumes) if boot.pattern else _rtmr0(boot, listed, volumes)
+    return extended(parts, RTMRS[:1])
 
 
 def rtmr1(kernel: bytes, *, initrd: int, boot: Boot) -> Measurement:
@@ -200,17 +227,33 @@ def usual() -> Mapping[bytes, Part]:
     return {part.digest: part for part in parts}
 
 
-def _rtmr0(firmware: bytes, boot: Boot) -> Iterator[Part]:
-    if boot.acpi is None:
-        raise ConfigurationError("tdx-acpi")
-    found = sections(firmware)
+def _like(pattern: Sequence[Part], listed: Part, volumes: Iterator[Part]) -> Iterator[Part]:
+    for part in pattern:
+        if part.label.startswith(HOB):
+            yield listed
+        elif part.label == VOLUME:
+            yield next(volumes, part)
+        else:
+            yield part
+
+
+def _memory(found: Sequence[Section], boot: Boot) -> Part:
     listed = hob(found, memory=boot.memory)
-    yield _part("rtmr0", td_hob(boot.memory), "parameters", listed, value=f"{len(listed)} bytes")
+    return _part("rtmr0", td_hob(boot.memory), "parameters", listed, value=f"{len(listed)} bytes")
+
+
+def _volumes(firmware: bytes, found: Sequence[Section]) -> Iterator[Part]:
     for section in found:
         if section.kind == Kind.CONFIGURATION:
             content = firmware[section.offset : section.offset + section.size]
-            label = "configuration firmware volume"
-            yield _part("rtmr0", label, "firmware", content, offset=section.offset, size=section.size)
+            yield _part("rtmr0", VOLUME, "firmware", content, offset=section.offset, size=section.size)
+
+
+def _rtmr0(boot: Boot, listed: Part, volumes: Iterator[Part]) -> Iterator[Part]:
+    if boot.acpi is None:
+        raise ConfigurationError("tdx-acpi")
+    yield listed
+    yield from volumes
     yield from _secure(boot.secure)
     yield _separator("rtmr0")
     for label, digest in zip(ACPI, (boot.acpi.loader, boot.acpi.pointer, boot.acpi.tables), strict=True):
