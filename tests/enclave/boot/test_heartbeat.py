@@ -11,7 +11,7 @@ from nacre.enclave.boot.heartbeat import beat
 
 
 @pytest.mark.parametrize(("answer", "expected"), [(b"\xb7", True), (b"\x00", False), (b"", False)])
-def test_the_parent_hears_one_byte(tmp_path: Path, answer: bytes, expected: bool) -> None:  # noqa: FBT001
+def test_the_parent_hears_one_byte(tmp_path: Path, answer: bytes, expected: bool) -> None:
     device = tmp_path / "nsm"
     device.touch()
     heard: list[bytes] = []
