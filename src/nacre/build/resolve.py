@@ -19,7 +19,7 @@ from nacre.build.lock import Deb, Kernel, Lock, Wheel, recipe_digest
 from nacre.build.means import Means
 from nacre.errors import BuildError
 
-__all__ = ["kernel", "resolve"]
+__all__ = ["kernel", "resolve", "with_agent"]
 
 _PYTHON = re.compile(r"python(3\.\d+)-minimal")
 _LIBC = re.compile(r"2\.(\d+)")
@@ -109,6 +109,18 @@ def resolve(recipe: Recipe, means: Means) -> Lock:
         kernel=built and built[0],
         left_out=tuple(sorted({one.name for one in chosen} - {one.name for one in kept})),
     )
+
+
+def with_agent(lock: Lock, recipe: Recipe) -> Lock:
+    """Return a lock of the same inputs with the agent of this Nacre.
+
+    Raises:
+        BuildError: ``lock-stale``: it was made for something else.
+    """
+    if lock.recipe != recipe_digest(recipe.build, recipe.folder):
+        raise BuildError("lock-stale")
+    version = importlib.metadata.version("nacre")
+    return msgspec.structs.replace(lock, agent=agent.digest(), nacre=version)
 
 
 def kernel(recipe: Recipe, means: Means) -> Kernel | None:

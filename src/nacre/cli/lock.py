@@ -12,7 +12,7 @@ from nacre.build.download import Download
 from nacre.build.inputs import Inputs
 from nacre.build.lock import FILE, Lock
 from nacre.build.means import Means
-from nacre.build.resolve import resolve
+from nacre.build.resolve import resolve, with_agent
 from nacre.cli import terminal
 from nacre.errors import BuildError, ConfigurationError
 
@@ -38,16 +38,30 @@ inputs_option = click.option(
 @click.argument("app", metavar="APP", type=click.Path(file_okay=False, path_type=Path))
 @mirror_option
 @inputs_option
+@click.option(
+    "--agent", "only_agent", is_flag=True, help="Keep every other input: take the agent of this Nacre."
+)
 @click.option("--check", is_flag=True, help="Write nothing; fail if the lock would change.")
 @click.option("--json", "as_json", is_flag=True, help="Write the lock as JSON to stdout as well.")
-def command(app: Path, *, urls: tuple[str, ...], folder: Path | None, check: bool, as_json: bool) -> int:
+def command(
+    app: Path,
+    *,
+    urls: tuple[str, ...],
+    folder: Path | None,
+    only_agent: bool,
+    check: bool,
+    as_json: bool,
+) -> int:
     """Choose the inputs of the application's image in the folder APP, and write nacre.lock.
 
     Debian's packages come from signed indices, Python's and npm's by their hashes. The lock names what files
     of the image are of, and no mirror: whoever has the files builds the same bytes.
     """
     recipe = Recipe.load(app)
-    made = resolve(recipe, means(recipe, urls, folder, offline=False))
+    if only_agent:
+        made = with_agent(Lock.load(recipe.folder), recipe)
+    else:
+        made = resolve(recipe, means(recipe, urls, folder, offline=False))
     path = recipe.folder / FILE
     old = _old(recipe.folder)
     if check:
