@@ -27,7 +27,7 @@ from nacre.enclave.launch import bubblewrap, namespaces
 from nacre.enclave.launch.ahead import compile_ahead
 from nacre.enclave.launch.faults import insist_on_faults
 from nacre.enclave.launch.prepare import Places, software, told
-from nacre.enclave.launch.simulated import LIMITS, emulator, insist_unchanged, registers, release, uplink
+from nacre.enclave.launch.simulated import LIMITS, emulator, insist_unchanged, registers, release_of, uplink
 from nacre.enclave.launch.spawned import Spawned, spawned
 
 __all__ = [
@@ -75,6 +75,12 @@ def insist_on_sandbox() -> None:
     """
     if sandbox_maker() is namespaces:
         namespaces.insist()
+
+
+def release(instance: Instance, app: App, tree: Tree, folder: Path) -> str:
+    """Return its release, as TOML; nothing has to be made for it."""
+    del folder
+    return release_of(instance, app, tree)
 
 
 @contextlib.asynccontextmanager

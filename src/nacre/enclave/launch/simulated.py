@@ -23,7 +23,7 @@ from nacre.enclave.uplink import Uplink
 from nacre.errors import EnclaveError
 from nacre.platforms.simulation import simulator
 
-__all__ = ["LIMITS", "emulator", "insist_unchanged", "registers", "release", "uplink"]
+__all__ = ["LIMITS", "emulator", "insist_unchanged", "registers", "release_of", "uplink"]
 
 #: What no launcher of processes protects from, or proves.
 LIMITS = "nothing keeps whoever runs it out of its memory; its registers stand for files, not for what booted"
@@ -35,9 +35,8 @@ def registers(instance: Instance, app: App, tree: Tree) -> Mapping[str, bytes]:
     return measure.registers(instance.platform, app, tree)
 
 
-def release(instance: Instance, app: App, tree: Tree, folder: Path) -> str:
-    """Return the release of a process, as TOML; nothing has to be made for it."""
-    del folder
+def release_of(instance: Instance, app: App, tree: Tree) -> str:
+    """Return the release of a process, as TOML."""
     return measure.release_text(app, {instance.platform: registers(instance, app, tree)})
 
 
@@ -47,7 +46,7 @@ def insist_unchanged(instance: Instance, app: App, tree: Tree, folder: Path) -> 
     Raises:
         EnclaveError: ``run-changed``: the files are not those of the release any more.
     """
-    text = release(instance, app, tree, folder)
+    text = release_of(instance, app, tree)
     if text != (folder / "release.toml").read_text(encoding="utf-8"):
         raise EnclaveError("run-changed", what=instance.source)
 
