@@ -25,16 +25,20 @@ import msgspec
 from nacre.build.app import App
 from nacre.build.cpio import Member, arranged, file, folder
 from nacre.build.layout import CONFIGURATION, MODULES
+from nacre.build.outputs import GRAMINE
 from nacre.build.tree import Entry
 from nacre.errors import BuildError
 from nacre.platforms.measuring import Measurement
 from nacre.platforms.sgx.gramine import measure
 from nacre.platforms.sgx.sigstruct import Terms, make
 
-__all__ = ["AGENT", "Enclave", "Gramine", "build", "place", "signature"]
+__all__ = ["AGENT", "SIGNATURE", "Enclave", "Gramine", "build", "is_signature", "place", "signature"]
 
 #: What runs inside.
 AGENT: Final = ("/usr/bin/python3", "-IB", "-m", "nacre.enclave.agent", CONFIGURATION)
+
+#: How the name of a signature ends.
+SIGNATURE: Final = ".sig"
 
 _ROOT: Final = "rootfs"
 _LIBOS: Final = "libsysdb.so"
@@ -140,6 +144,11 @@ def build(
     measured = measure(manifest, library=gramine.library, constants=gramine.constants)
     whole = (file(f"{app.name}.manifest.sgx", manifest), libos, *placed)
     return Enclave(tuple(arranged(whole)), manifest, measured)
+
+
+def is_signature(name: str) -> bool:
+    """Tell whether a file of a build's output is an author's signature, which nobody else can make again."""
+    return posixpath.dirname(name) == GRAMINE and name.endswith(SIGNATURE)
 
 
 def place(enclave: Enclave, target: Path) -> None:

@@ -60,7 +60,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     enclave: Enclave | None = None
 
 
-def origin(recipe: Recipe, lock: Lock, *, agent: str, runtime: Gramine | None = None) -> str:
+def origin(recipe: Recipe, lock: Lock, *, agent: str, runtime: Gramine | None = None, author: int = 0) -> str:
     """Return the SHA-256, hex, of everything that an image depends on.
 
     Raises:
@@ -69,7 +69,7 @@ def origin(recipe: Recipe, lock: Lock, *, agent: str, runtime: Gramine | None = 
     whole = hashlib.sha256(msgspec.json.encode((recipe.app, recipe.build), order="sorted"))
     further = [Tree.only(recipe.folder / source).digest for source in recipe.build.files.values()]
     tree = Tree.read(recipe.folder / recipe.app.source).digest
-    others = (b"" if runtime is None else runtime.digest, *further)
+    others = (b"" if runtime is None else runtime.digest, str(author).encode(), *further)
     for part in (bytes.fromhex(agent), bytes.fromhex(lock.digest), tree, *others):
         whole.update(part)
     return whole.hexdigest()

@@ -10,13 +10,14 @@ from nacre.appraisal.documents import read_bytes
 from nacre.build import agent, outputs
 from nacre.build.app import Recipe
 from nacre.build.folder import replace, sums, unchanged
-from nacre.build.gramine import Gramine
+from nacre.build.gramine import SIGNATURE, Enclave, Gramine, signature
 from nacre.build.image import build, insist_on_lock, origin, parts_of
 from nacre.build.lock import Lock
 from nacre.build.surface import Surface, changes
 from nacre.build.surface_text import compared, lines
 from nacre.build.write import Source, write
 from nacre.cli import terminal
+from nacre.cli.author import Author, author
 from nacre.cli.lock import inputs_option, means, mirror_option
 from nacre.enclave.configure import configuration
 
@@ -41,6 +42,8 @@ def runtime_of(recipe: Recipe, prefix: Path) -> Gramine | None:
 
 
 _LONGEST = 1 << 24
+#: No processor looks at a signature's date, and two builds say the same.
+_DATE = "19700101"
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -74,6 +77,7 @@ class Built(msgspec.Struct, frozen=True):
 @mirror_option
 @inputs_option
 @gramine_option
+@click.option("--sgx-key", metavar="FILE", help="Sign the SGX image: RSA, 3072 bits, exponent 3, PEM.")
 @click.option("--offline", is_flag=True, help="Take inputs only from where they are kept.")
 @click.option("--report", "shown", is_flag=True, help="Show what of the image can be attacked.")
 @click.option(
@@ -90,6 +94,7 @@ def command(
     urls: tuple[str, ...],
     folder: Path | None,
     prefix: Path,
+    sgx_key: str | None,
     offline: bool,
     shown: bool,
     against: Path | None,
@@ -106,7 +111,9 @@ def command(
     insist_on_lock(recipe, lock, agent=code)
     place = output or recipe.folder / "dist"
     runtime = runtime_of(recipe, prefix)
-    made_from = origin(recipe, lock, agent=code, runtime=runtime)
+    signer = author(sgx_key) if sgx_key else None
+    modulus = signer.modulus if signer else 0
+    made_from = origin(recipe, lock, agent=code, runtime=runtime, author=modulus)
     same = unchanged(place, made_from)
     if not same:
         parts = parts_of(lock, means(recipe, urls, folder, offline=offline))
@@ -118,11 +125,24 @@ def command(
             runtime=runtime,
         )
         source = Source.of(recipe.folder, output=place)
-        replace(place, lambda new: write(image, new, source=source), origin=made_from)
+
+        def whole(new: Path) -> None:
+            write(image, new, source=source)
+            if signer and runtime and image.enclave:
+                _sign(image.enclave, recipe, new, runtime=runtime, signer=signer)
+
+        replace(place, whole, origin=made_from)
     _say(recipe, lock, place, same=same, as_json=as_json)
     if shown and not as_json:
         _report(place, against)
     return 0
+
+
+def _sign(enclave: Enclave, recipe: Recipe, folder: Path, *, runtime: Gramine, signer: Author) -> None:
+    signed = signature(
+        enclave.manifest, gramine=runtime, modulus=signer.modulus, sign=signer.sign, date=_DATE
+    )
+    (folder / outputs.GRAMINE / f"{recipe.app.name}{SIGNATURE}").write_bytes(signed)
 
 
 def _say(recipe: Recipe, lock: Lock, place: Path, *, same: bool, as_json: bool) -> None:
