@@ -14,6 +14,7 @@ import pytest
 
 from nacre.build import outputs
 from nacre.build.app import App
+from nacre.build.cpio import write
 from nacre.build.initramfs import build
 from nacre.build.kernel import Kernel
 from nacre.build.tree import Tree
@@ -78,10 +79,18 @@ def test_image_that_is_none_is_said_and_leaves_nothing(
         pytest.skip("QEMU is not installed; .ci/run installs it")
     worm = repository / "examples" / "worm"
     (tmp_path / "release.toml").write_text("id = 'worm'\n")
-    for content in (None, b"no image"):
+    empty = io.BytesIO()
+    write(empty, [])
+    parts = eif_write.Parts(kernel=b"kernel", command_line=b"", ramdisks=(empty.getvalue(),), metadata=None)
+    without = b"".join(eif_write.assemble(parts).chunks)
+    for content, status, words in (
+        (None, Exit.USAGE, outputs.EIF),
+        (b"no image", Exit.MALFORMED, ""),
+        (without, Exit.INTERNAL, "/etc/nacre/agent.json"),
+    ):
         if content is not None:
             (tmp_path / outputs.EIF).write_bytes(content)
-        options = ("--tee", "nitro", "--launcher", "vm", "--image", tmp_path)
-        done = nacre("run", worm, *options, env=ours)
-        assert done.returncode in (Exit.USAGE, Exit.MALFORMED)
+        done = nacre("run", worm, "--tee", "nitro", "--launcher", "vm", "--image", tmp_path, env=ours)
+        assert done.returncode == status, done.stderr
+        assert words in done.stderr
     assert list(Path(ours["NACRE_STATE_DIR"], "instances").iterdir()) == []

@@ -112,19 +112,21 @@ def unpacked(instance: Instance, folder: Path) -> str:
     text = read_text(given / outputs.RELEASE, what="release")
     whole = read_bytes(given / outputs.EIF, what="image", limit=_LARGEST)
     image = eif.parse(whole)
-    (kernel,), (line,) = (image.of(kind) for kind in (eif.KERNEL, eif.CMDLINE))
+    kernel, line = (bytes(image.read(image.of(kind)[0])) for kind in (eif.KERNEL, eif.CMDLINE))
     ramdisks = [bytes(image.read(section)) for section in image.of(eif.RAMDISK)]
-    told = next(_told(ramdisks), None)
-    if told is None:
-        raise EnclaveError("launch-image", what=str(given), actual=f"there is no {CONFIGURATION} in it")
+    try:
+        told, parameters = next(_told(ramdisks)), line.decode()
+    except (StopIteration, msgspec.MsgspecError, UnicodeDecodeError):
+        problem = f"there is no {CONFIGURATION} in it, or nothing that a kernel or an agent can be told"
+        raise EnclaveError("launch-image", what=str(given), actual=problem) from None
     named = instance.options.kernel
     modules = _kernel(instance).load(SIMULATED_MODULES) if named else ()
     simulated = msgspec.structs.replace(told, mode="simulated").encode()
-    Booted.kernel(folder).write_bytes(image.read(kernel))
+    Booted.kernel(folder).write_bytes(kernel)
     with Booted.image(folder).open("wb") as stream:
         stream.writelines([*ramdisks, over(modules, first=_FIRST, told=simulated)])
     found = measure(image).registers
-    Booted(bytes(image.read(line)).decode(), {name: found[name] for name in _MEASURED}).write(folder)
+    Booted(parameters, {name: found[name] for name in _MEASURED}).write(folder)
     return text
 
 
