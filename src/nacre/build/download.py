@@ -34,7 +34,8 @@ class Download:
             limit: The most bytes to take.
 
         Raises:
-            BuildError: ``download-failed``, ``download-large``, ``download-url``.
+            BuildError: ``download-failed``, also if it ends before its length; ``download-large``;
+                ``download-url``.
         """
         from http.client import HTTPException  # noqa: PLC0415 (slow to import)
         from urllib.error import HTTPError, URLError  # noqa: PLC0415
@@ -53,6 +54,8 @@ class Download:
                     if len(data) > limit:
                         raise BuildError("download-large", url=url, expected=limit)
                     self._progress(name, len(data), total)
+                if len(data) < total:
+                    raise BuildError("download-failed", url=url, actual=f"{len(data)} of {total} bytes came")
         except HTTPError as error:
             raise BuildError("download-failed", url=url, actual=f"status {error.code}") from None
         except URLError as error:

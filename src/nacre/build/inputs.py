@@ -54,15 +54,12 @@ class Inputs:
         """Return where a file is, or would be."""
         return self._folder / wanted.sha256[:2] / wanted.sha256
 
-    def has(self, wanted: Input) -> bool:
-        """Tell whether a file is there; not whether it is whole."""
-        return self.path(wanted).is_file()
-
     def read(self, wanted: Input) -> bytes:
         """Return a file's content.
 
         Raises:
-            BuildError: ``input-missing``; ``input-damaged``: it is not what its name says, and was removed.
+            BuildError: ``input-missing``; ``input-damaged``: it is not what its name says, and was removed;
+                ``input-size``: it is, and has another size than was asked for.
         """
         path = self.path(wanted)
         try:
@@ -73,7 +70,7 @@ class Inputs:
             with contextlib.suppress(OSError):
                 path.unlink()
             raise BuildError("input-damaged", what=wanted.name, expected=wanted.sha256)
-        return data
+        return _sized(data, wanted)
 
     def note(self, kind: str, key: str) -> Path:
         """Return where something small is written down about what is kept here."""
@@ -90,7 +87,9 @@ class Inputs:
     def keep(self, name: str, data: bytes) -> Input:
         """Keep a file and return what it is called from now on."""
         found = Input(name=name, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
-        if not self.has(found):
+        try:
+            self.read(found)
+        except BuildError:  # not there, or damaged
             self._placed(self.path(found), data)
         return found
 
@@ -98,29 +97,28 @@ class Inputs:
         """Return a file, from the folder or from the first address that has it.
 
         Raises:
-            BuildError: ``input-missing``: offline, or no address is known; ``input-changed``: an address
-                serves something else; ``download-…``.
+            BuildError: As ``read`` raises, if offline; ``input-changed``: an address serves something else;
+                ``input-size``; ``download-…``.
         """
-        if self.has(wanted):
-            with contextlib.suppress(BuildError):  # damaged: fetched again
-                return self.read(wanted)
+        try:
+            return self.read(wanted)
+        except BuildError as error:
+            if self.offline:
+                raise
+            here = error
         failure: BuildError | None = None
-        for url in () if self.offline else urls:
+        for url in urls:
             try:
                 data = download.get(url, limit=wanted.size)
             except BuildError as error:
                 failure = failure or error
                 continue
-            if hashlib.sha256(data).hexdigest() == wanted.sha256:
+            found = hashlib.sha256(data).hexdigest()
+            if found == wanted.sha256:
                 self.keep(wanted.name, data)
-                return data
-            failure = BuildError(
-                "input-changed",
-                what=wanted.name,
-                expected=wanted.sha256,
-                actual=hashlib.sha256(data).hexdigest(),
-            )
-        raise failure or BuildError("input-missing", what=wanted.name, expected=wanted.sha256)
+                return _sized(data, wanted)
+            failure = BuildError("input-changed", what=wanted.name, expected=wanted.sha256, actual=found)
+        raise failure or here
 
     def _placed(self, path: Path, data: bytes) -> None:
         try:
@@ -137,3 +135,10 @@ class Inputs:
             raise BuildError(
                 "inputs-unwritable", file=str(path), actual=error.strerror or "an error"
             ) from None
+
+
+def _sized(data: bytes, wanted: Input) -> bytes:
+    """Return content of a known digest; whoever states another size of it states something false."""
+    if len(data) != wanted.size:
+        raise BuildError("input-size", what=wanted.name, expected=wanted.size, actual=len(data))
+    return data

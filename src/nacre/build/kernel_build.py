@@ -135,7 +135,9 @@ def _insist(asked: str, config: str) -> None:
 def _unpacked(source: bytes, folder: Path) -> Path:
     archives = [one for one in deb.read(source, what="linux-source") if one.entry.path.endswith(".tar.xz")]
     if len(archives) != 1:
-        raise BuildError("package-malformed", what="linux-source")
+        raise BuildError(
+            "package-malformed", what="linux-source", actual=f"it has {len(archives)} archives, not one"
+        )
     place = folder / "source"
     place.mkdir()
     done = subprocess.run(
@@ -147,7 +149,7 @@ def _unpacked(source: bytes, folder: Path) -> Path:
     )
     found = list(place.iterdir())
     if done.returncode != 0 or len(found) != 1:
-        raise BuildError("package-malformed", what="linux-source")
+        raise BuildError("package-malformed", what="linux-source", actual="tar cannot unpack it")
     return found[0]
 
 

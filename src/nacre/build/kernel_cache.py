@@ -66,8 +66,13 @@ def locked(kernel: Kernel, *, inputs: Inputs) -> Ready:
     Raises:
         BuildError: ``kernel-unbuilt``; ``input-damaged``.
     """
-    if not (inputs.has(kernel.input) and inputs.has(kernel.configuration)):
-        raise BuildError("kernel-unbuilt", what=kernel.version, expected=kernel.sha256, tools=kernel.tools)
-    image = inputs.read(kernel.input)
-    config = inputs.read(kernel.configuration).decode()
-    return Ready(version=kernel.version, image=image, config=config)
+    try:
+        image, config = inputs.read(kernel.input), inputs.read(kernel.configuration)
+    except BuildError as error:
+        if error.code != "input-missing":
+            raise
+        raise BuildError(
+            "kernel-unbuilt", what=kernel.version, expected=kernel.sha256, tools=kernel.tools
+        ) from None
+    # Whatever is no text has no options: what a target needs is missed by name.
+    return Ready(version=kernel.version, image=image, config=config.decode(errors="replace"))

@@ -6,7 +6,7 @@ Whoever has the files, from wherever, builds the same bytes; whoever has others 
 
 import hashlib
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -26,13 +26,26 @@ _FORMAT: Final = "nacre-lock/v1"
 _MAX_SIZE = 1 << 24
 
 
+# Digests are names of files, paths and versions parts of addresses and of pip's requirements: a lock may be
+# of somebody else, so none of them can be anything but that.
+_Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 34)]
+_Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9@][A-Za-z0-9@/+._-]*\Z")]
+_Version = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9.+~:!_-]*\Z")]
+_Path = Annotated[str, msgspec.Meta(pattern=r"\A(?!.*\.\.)[A-Za-z0-9@][A-Za-z0-9@/+.:~%_-]*\Z")]
+_WheelFile = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9+.!_-]*\.whl\Z")]
+_Integrity = Annotated[str, msgspec.Meta(pattern=r"\Asha512-[A-Za-z0-9+/]{86}==\Z")]
+_Place = Annotated[str, msgspec.Meta(pattern=r"\A(?!.*\.\.)node_modules/[A-Za-z0-9@_][A-Za-z0-9@/+.~_-]*\Z")]
+_Python = Annotated[str, msgspec.Meta(pattern=r"\A3\.[0-9]{1,2}\Z")]
+
+
 class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What every input has."""
 
-    name: str
-    version: str
-    sha256: str
-    size: int
+    name: _Name
+    version: _Version
+    sha256: _Sha256
+    size: _Size
 
     @property
     def input(self) -> Input:
@@ -55,8 +68,8 @@ class Deb(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
             built from it.
     """
 
-    source: str
-    path: str
+    source: _Name
+    path: _Path
     use: Literal["firmware", "kernel", "libraries", "python", "source", "whole"]
 
 
@@ -72,7 +85,7 @@ class Wheel(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
         use: Whether the agent needs it, or the application.
     """
 
-    file: str
+    file: _WheelFile
     use: Literal["agent", "app"]
 
 
@@ -89,9 +102,9 @@ class Module(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         path: Of the archive at a registry.
     """
 
-    place: str
-    integrity: str
-    path: str
+    place: _Place
+    integrity: _Integrity
+    path: _Path
 
 
 class Kernel(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -107,8 +120,8 @@ class Kernel(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         tools: The versions of the compiler and the linker; others make other bytes.
     """
 
-    config: str
-    config_size: int
+    config: _Sha256
+    config_size: _Size
     tools: str
 
     @property
@@ -137,10 +150,10 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     format: Literal["nacre-lock/v1"] = _FORMAT
-    recipe: str
-    agent: str
-    nacre: str
-    python: str
+    recipe: _Sha256
+    agent: _Sha256
+    nacre: _Version
+    python: _Python
     snapshots: tuple[Snapshot, ...]
     packages: tuple[Deb, ...]
     wheels: tuple[Wheel, ...]

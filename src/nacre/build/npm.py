@@ -9,19 +9,18 @@ Source: npm, ``package-lock.json``, lockfileVersion 2 and 3.
 
 import base64
 import hashlib
-import io
 import os
 import posixpath
+import re
 import shutil
 import subprocess
-import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
 
 from nacre.appraisal.documents import read_bytes
+from nacre.build import packed
 from nacre.build.app import Recipe
 from nacre.build.cpio import Member, file
 from nacre.build.download import Download
@@ -36,6 +35,7 @@ _WHAT = "package-lock.json"
 _MAX_LOCK, _MAX_ARCHIVE, _MAX_PLAIN = 1 << 26, 1 << 28, 1 << 30
 _PATIENCE = 30
 _REGISTRY = "NPM_CONFIG_REGISTRY"
+_ARCHIVE = re.compile(r"(?:[\w@%+~-][\w@%+.~-]*/)*[\w@%+~-][\w@%+.~-]*\.tgz", re.ASCII)
 
 
 class _Listed(msgspec.Struct, frozen=True):
@@ -99,9 +99,8 @@ def fetch(module: Module, *, inputs: Inputs, download: Download) -> bytes:
     Raises:
         BuildError: ``input-missing``, ``input-changed``, ``download-…``.
     """
-    wanted = module.input
-    urls = () if inputs.has(wanted) or inputs.offline else (f"{_registry()}/{module.path}",)
-    return inputs.fetch(wanted, urls, download=download)
+    urls = (f"{base}/{module.path}" for base in _registries())
+    return inputs.fetch(module.input, urls, download=download)
 
 
 def _locked(place: str, one: _Listed, inputs: Inputs, download: Download) -> Module:
@@ -110,10 +109,9 @@ def _locked(place: str, one: _Listed, inputs: Inputs, download: Download) -> Mod
         raise BuildError("npm-source", what=name, actual=place)
     if one.scripts:
         raise BuildError("npm-script", what=name)
-    parts = urlsplit(one.resolved)
-    if parts.scheme != "https" or not parts.path.endswith(".tgz"):
+    path = _path(one.resolved)
+    if path is None:
         raise BuildError("npm-source", what=name, actual=one.resolved or "nothing")
-    path = parts.path.lstrip("/")
     data = download.get(f"{_registry()}/{path}", limit=_MAX_ARCHIVE)
     digest = base64.b64encode(hashlib.sha512(data).digest()).decode()
     if one.integrity != f"sha512-{digest}":
@@ -130,6 +128,21 @@ def _locked(place: str, one: _Listed, inputs: Inputs, download: Download) -> Mod
     )
 
 
+def _path(url: str) -> str | None:
+    """Return where an archive is at a registry; None if the address is of something else."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    path = parts.path.lstrip("/")
+    return path if parts.scheme == "https" and _ARCHIVE.fullmatch(path) else None
+
+
+def _registries() -> Iterator[str]:
+    """Ask for the registry only when it is needed: a machine without one may have the archive."""
+    yield _registry()
+
+
 def _registry() -> str:
     """Return the registry that npm is configured for."""
     if given := os.environ.get(_REGISTRY) or os.environ.get(_REGISTRY.lower()):
@@ -137,34 +150,28 @@ def _registry() -> str:
     npm = shutil.which("npm")
     if npm is None:
         raise BuildError("npm-registry")
-    done = subprocess.run(  # noqa: S603
-        [npm, "config", "get", "registry"], capture_output=True, text=True, check=False, timeout=_PATIENCE
-    )
-    found = done.stdout.strip().rstrip("/")
+    try:
+        done = subprocess.run(  # noqa: S603
+            [npm, "config", "get", "registry"], capture_output=True, check=False, timeout=_PATIENCE
+        )
+        found = done.stdout.decode().strip().rstrip("/")
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        raise BuildError("npm-registry") from None
     if done.returncode != 0 or not found.startswith(("https://", "http://")):
         raise BuildError("npm-registry")
     return found
 
 
 def _files(module: Module, data: bytes) -> Iterator[Member]:
-    below = f"{APP[1:]}/{module.place}"
-    try:
-        plain = zlib.decompressobj(wbits=31).decompress(data, _MAX_PLAIN + 1)
-        if len(plain) > _MAX_PLAIN:
-            raise BuildError("package-malformed", what=module.name)
-        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
-            for entry in archive:
-                # All lies in one folder, whose name npm does not care about.
-                path = posixpath.normpath(entry.name).partition("/")[2]
-                if entry.isdir():
-                    continue
-                if not entry.isfile() or not path or path.startswith(("/", "..")):
-                    raise BuildError("package-malformed", what=module.name)
-                source = archive.extractfile(entry)
-                content = source.read() if source is not None else b""
-                yield file(f"{below}/{path}", content, program=bool(entry.mode & 0o100))
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError):
-        raise BuildError("package-malformed", what=module.name) from None
+    archive = packed.plain(data, "gz", what=module.name, limit=_MAX_PLAIN)
+    for entry in packed.files(archive, what=module.name):
+        if entry.kind == "folder":
+            continue
+        # All lies in one folder, whose name npm does not care about.
+        _, _, path = entry.path.partition("/")
+        if entry.kind != "file" or not path:
+            raise BuildError("package-malformed", what=module.name, actual=f"{entry.path} is a {entry.kind}")
+        yield file(f"{APP[1:]}/{module.place}/{path}", entry.content, program=entry.program)
 
 
 def _fits(listed: Sequence[str], mine: str) -> bool:

@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Python's packages: found by pip for the image's Python, unpacked by nobody but us, run by nobody.
 
-Only wheels, and only with hashes: a source distribution would run its own code while it is built.
+Only wheels, and only with hashes: a source distribution would run its own code while it is built. pip builds
+one nevertheless where a line is an address or a folder, so such lines never reach it.
 
-Source: the binary distribution format of Python's packaging specifications.
+Source: the binary distribution format of Python's packaging specifications; pip, "Requirements File Format".
 """
 
 import io
-import os
-import posixpath
+import lzma
+import re
+import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+from nacre.appraisal.documents import read_text
 from nacre.build.cpio import Member, file
 from nacre.build.inputs import Input, Inputs
 from nacre.build.lock import Wheel
@@ -28,10 +32,22 @@ __all__ = ["download", "fetch", "read"]
 _Use = Literal["agent", "app"]
 
 #: The C library of the oldest and of the newest platform tag that is taken: 2.17 is of 2014.
-_OLDEST_LIBC = 17
-_INSTALLER = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
-_MAX_PLAIN = 1 << 31
-_TAIL = 2000
+_OLDEST_LIBC: Final = 17
+_REQUIRED: Final = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._ -]+\])?\s*==\s*[A-Za-z0-9][A-Za-z0-9.!+_-]*"
+    r"\s*(;[^;#@\\]*?)?(\s+--hash=sha(256|384|512):[0-9a-f]+)+"
+)
+_FILE: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9_.]+)-(?P<version>[A-Za-z0-9.!+_]+)(-[A-Za-z0-9._]+){3,4}\.whl"
+)
+_INSTALLER: Final = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
+_MAX_PLAIN: Final = 1 << 31
+_TAIL: Final = 2000
+#: What zipfile lets through beside its own errors.
+_DAMAGE: Final = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, EOFError, ValueError, RuntimeError, IndexError),
+)
 
 
 def download(
@@ -46,7 +62,7 @@ def download(
     """Have pip find the wheels that a file of requirements names, and keep them.
 
     Args:
-        requirements: The file; each requirement has its hashes.
+        requirements: The file; each requirement has its version and its hashes.
         python: The image's version of Python, ``3.11``.
         libc: The minor version of its C library, glibc.
         inputs: Where they are kept.
@@ -54,54 +70,28 @@ def download(
         only: Names of distributions, normalised; all if empty.
 
     Raises:
-        BuildError: ``wheels-tool``: there is no pip; ``wheels-failed``, with pip's words.
+        BuildError: ``wheels-line``; ``wheels-tool``: there is no pip; ``wheels-failed``, with pip's words.
+        ConfigurationError: The file cannot be read.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-            *("--no-deps", "--require-hashes", "--only-binary=:all:", "--implementation", "cp"),
-            *("--python-version", python, "--requirement", os.fspath(requirements), "--dest", folder),
-        ]
-        for minor in range(libc, _OLDEST_LIBC - 1, -1):
-            command += ["--platform", f"manylinux_2_{minor}_x86_64"]
-        command += ["--platform", "manylinux2014_x86_64"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-        if done.returncode != 0:
-            said = done.stderr.strip()
-            code = "wheels-tool" if "No module named pip" in said else "wheels-failed"
-            raise BuildError(code, file=requirements.name, actual=said[-_TAIL:])
-        found = []
-        for path in sorted(Path(folder).iterdir()):
-            name, version, *_ = path.name.split("-")
-            if only and name.lower().replace("_", "-") not in only:
-                continue
-            kept = inputs.keep(path.name, path.read_bytes())
-            found.append(
-                Wheel(
-                    name=name.lower().replace("_", "-"),
-                    version=version,
-                    sha256=kept.sha256,
-                    size=kept.size,
-                    file=path.name,
-                    use=use,
-                )
-            )
-    return tuple(found)
+    lines = _required(read_text(requirements, what="requirements"), requirements.name)
+    return _downloaded(lines, requirements.name, python=python, libc=libc, inputs=inputs, use=use, only=only)
 
 
 def fetch(wheel: Wheel, *, python: str, inputs: Inputs) -> bytes:
     """Return a wheel's bytes, from what is kept or by pip.
 
     Raises:
-        BuildError: ``input-missing``, ``wheels-failed``, ``wheels-tool``.
+        BuildError: ``input-missing``, ``input-damaged``, ``input-size``; ``wheels-failed``, ``wheels-tool``.
     """
     wanted = Input(name=wheel.file, sha256=wheel.sha256, size=wheel.size)
-    if not inputs.has(wanted) and not inputs.offline:
-        with tempfile.TemporaryDirectory() as folder:
-            line = Path(folder) / "wheel.txt"
-            line.write_text(f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
-            libc = max((int(tag) for tag in _libc(wheel.file)), default=_OLDEST_LIBC)
-            download(line, python=python, libc=libc, inputs=inputs, use=wheel.use)
+    try:
+        return inputs.read(wanted)
+    except BuildError:
+        if inputs.offline:
+            raise
+    line = f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}"
+    libc = max((int(tag) for tag in _libc(wheel.file)), default=_OLDEST_LIBC)
+    _downloaded([line], wheel.file, python=python, libc=libc, inputs=inputs, use=wheel.use)
     return inputs.read(wanted)
 
 
@@ -116,25 +106,81 @@ def read(data: bytes, *, what: str, below: str) -> Iterator[Member]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > _MAX_PLAIN:
-                raise BuildError("package-malformed", what=what)
+                raise BuildError("package-malformed", what=what, actual="too much is packed in it")
             for entry in sorted(archive.infolist(), key=lambda one: one.filename):
                 place = _placed(entry.filename)
                 if place is not None and not entry.is_dir():
                     program = bool(entry.external_attr >> 16 & 0o100) and ".so" not in place
                     yield file(f"{below}/{place}", archive.read(entry), program=program)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError):
-        raise BuildError("package-malformed", what=what) from None
+    except _DAMAGE as error:
+        raise BuildError("package-malformed", what=what, actual=str(error)) from None
+
+
+def _required(text: str, name: str) -> Iterator[str]:
+    """List requirements, each on one line; nothing but requirements may be in the file."""
+    plain = re.sub(r"(^|[ \t])#.*$", "", text, flags=re.MULTILINE)
+    for line in re.sub(r"\\[ \t]*\r?\n", " ", plain).splitlines():
+        wanted = line.strip()
+        if wanted and not _REQUIRED.fullmatch(wanted):
+            raise BuildError("wheels-line", file=name, actual=ascii(wanted[:80]))
+        if wanted:
+            yield wanted
+
+
+def _downloaded(
+    lines: Iterable[str],
+    name: str,
+    *,
+    python: str,
+    libc: int,
+    inputs: Inputs,
+    use: _Use,
+    only: AbstractSet[str] = frozenset(),
+) -> tuple[Wheel, ...]:
+    with tempfile.TemporaryDirectory() as place:
+        listed, folder = Path(place) / "requirements.txt", Path(place) / "wheels"
+        listed.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        folder.mkdir()
+        command = [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+            *("--no-deps", "--require-hashes", "--only-binary=:all:", "--implementation", "cp"),
+            *("--python-version", python, "--requirement", str(listed), "--dest", str(folder)),
+        ]
+        for minor in range(libc, _OLDEST_LIBC - 1, -1):
+            command += ["--platform", f"manylinux_2_{minor}_x86_64"]
+        command += ["--platform", "manylinux2014_x86_64"]
+        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip()
+            code = "wheels-tool" if "No module named pip" in said else "wheels-failed"
+            raise BuildError(code, file=name, actual=said[-_TAIL:])
+        found = [_wheel(path, inputs, use) for path in sorted(folder.iterdir())]
+    return tuple([one for one in found if not only or one.name in only])
+
+
+def _wheel(path: Path, inputs: Inputs, use: _Use) -> Wheel:
+    match = _FILE.fullmatch(path.name)
+    if match is None:
+        raise BuildError("package-malformed", what=path.name, actual="it is not named as a wheel is")
+    kept = inputs.keep(path.name, path.read_bytes())
+    return Wheel(
+        name=match["name"].lower().replace("_", "-"),
+        version=match["version"],
+        sha256=kept.sha256,
+        size=kept.size,
+        file=path.name,
+        use=use,
+    )
 
 
 def _placed(name: str) -> str | None:
-    if name != posixpath.normpath(name.rstrip("/")) + "/" * name.endswith("/") or name.startswith(
-        ("/", "..")
-    ):
-        raise ValueError(name)
+    """Return where a file of a wheel lies; None if nowhere."""
+    if not {"", ".", ".."}.isdisjoint(name.removesuffix("/").split("/")):
+        raise ValueError(ascii(name[:80]))
     first, _, rest = name.partition("/")
     if first.endswith(".data"):
         kind, _, rest = rest.partition("/")
-        return rest if kind in ("purelib", "platlib") else None
+        return rest if rest and kind in ("purelib", "platlib") else None
     if first.endswith(".dist-info") and rest in _INSTALLER:
         return None
     return name
@@ -142,5 +188,5 @@ def _placed(name: str) -> str | None:
 
 def _libc(file_name: str) -> Iterator[str]:
     for tag in file_name.removesuffix(".whl").rpartition("-")[2].split("."):
-        if tag.startswith("manylinux_2_"):
-            yield tag.split("_")[2]
+        if match := re.match(r"manylinux_2_([0-9]{1,3})_", tag):
+            yield match[1]

@@ -4,24 +4,23 @@
 Source: deb(5), ar(5).
 """
 
-import io
-import lzma
-import posixpath
 import re
-import tarfile
 from collections.abc import Iterator
+from typing import Final, Literal
 
+from nacre.build import packed
 from nacre.build.cpio import Member, file, link
 from nacre.errors import BuildError
 
 __all__ = ["read"]
 
-_MAGIC = b"!<arch>\n"
-_HEADER = 60
-_MAX_PLAIN = 1 << 31
-_NAME = re.compile(r"data\.tar(\.(?P<packed>gz|xz|zst))?/?")
+_MAGIC: Final = b"!<arch>\n"
+_HEADER: Final = 60
+_FORMAT: Final = ("debian-binary", b"2.")
+_MAX_PLAIN: Final = 1 << 31
+_NAME: Final = re.compile(r"data\.tar(\.(?P<packed>gz|xz|zst))?")
 #: Folders that are links into ``usr`` on every merged system; packages still name them.
-_MERGED = ("bin", "lib", "lib32", "lib64", "sbin")
+_MERGED: Final = ("bin", "lib", "lib32", "lib64", "sbin")
 
 
 def read(data: bytes, *, what: str) -> Iterator[Member]:
@@ -37,67 +36,46 @@ def read(data: bytes, *, what: str) -> Iterator[Member]:
     Raises:
         BuildError: ``package-malformed``, ``package-compression``; ``package-kind``: a device or pipe.
     """
-    try:
-        with tarfile.open(fileobj=io.BytesIO(_unpacked(data, what)), mode="r:") as archive:
-            for entry in archive:
-                path = _placed(entry.name)
-                if path is None or entry.isdir():
-                    continue
-                if entry.issym():
-                    yield link(path, entry.linkname)
-                elif entry.isfile() or entry.islnk():
-                    source = archive.extractfile(entry)
-                    content = source.read() if source is not None else b""
-                    yield file(path, content, program=bool(entry.mode & 0o100))
-                else:
-                    raise BuildError("package-kind", what=what, file=path)
-    except (tarfile.TarError, lzma.LZMAError, EOFError, KeyError, OSError, UnicodeError, ValueError):
-        raise BuildError("package-malformed", what=what) from None
+    for entry in packed.files(_unpacked(data, what), what=what):
+        if entry.kind == "folder":
+            continue
+        path = _placed(entry.path)
+        if entry.kind == "link":
+            yield link(path, entry.target)
+        elif entry.kind == "file":
+            yield file(path, entry.content, program=entry.program)
+        else:
+            raise BuildError("package-kind", what=what, file=path)
 
 
-def _placed(name: str) -> str | None:
-    path = posixpath.normpath(name).lstrip("/")
-    if path in ("", "."):
-        return None
-    if path.split("/", maxsplit=1)[0] == "..":
-        raise ValueError(path)
+def _placed(path: str) -> str:
     return f"usr/{path}" if path.split("/", maxsplit=1)[0] in _MERGED else path
 
 
 def _unpacked(data: bytes, what: str) -> bytes:
-    for name, content in _members(data):
-        match = _NAME.fullmatch(name)
-        if match is None:
-            continue
-        if match["packed"] == "zst":
-            raise BuildError("package-compression", what=what, actual="zst")
-        if match["packed"] == "xz":
-            return _bounded(lzma.LZMADecompressor().decompress(content, _MAX_PLAIN + 1))
-        if match["packed"] == "gz":
-            import zlib  # noqa: PLC0415 (packages that old are rare)
-
-            return _bounded(zlib.decompressobj(wbits=31).decompress(content, _MAX_PLAIN + 1))
+    parts = list(_members(data, what))
+    found = [(match, content) for name, content in parts if (match := _NAME.fullmatch(name))]
+    stated = parts[0] if parts else ("", b"")
+    if stated[0] != _FORMAT[0] or not stated[1].startswith(_FORMAT[1]) or len(found) != 1:
+        raise BuildError("package-malformed", what=what, actual="it is no package of Debian's")
+    match, content = found[0]
+    if match["packed"] == "zst":
+        raise BuildError("package-compression", what=what, actual="zst")
+    if match["packed"] is None:
         return content
-    raise ValueError(what)
+    form: Literal["gz", "xz"] = "gz" if match["packed"] == "gz" else "xz"
+    return packed.plain(content, form, what=what, limit=_MAX_PLAIN)
 
 
-def _bounded(plain: bytes) -> bytes:
-    if len(plain) > _MAX_PLAIN:
-        raise ValueError(len(plain))
-    return plain
-
-
-def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
-    if data[: len(_MAGIC)] != _MAGIC:
-        raise ValueError(data[: len(_MAGIC)])
+def _members(data: bytes, what: str) -> Iterator[tuple[str, bytes]]:
+    if not data.startswith(_MAGIC):
+        raise BuildError("package-malformed", what=what, actual="it is no archive of ar's")
     position = len(_MAGIC)
     while position < len(data):
         header = data[position : position + _HEADER]
-        if header[58:60] != b"`\n":
-            raise ValueError(position)
-        size = int(header[48:58])
-        start = position + _HEADER
-        if size < 0 or start + size > len(data):
-            raise ValueError(position)
-        yield header[:16].decode().rstrip(), data[start : start + size]
-        position = start + size + size % 2
+        size, start = header[48:58].rstrip(b" "), position + _HEADER
+        if header[58:] != b"`\n" or not size.isdigit() or start + int(size) > len(data):
+            raise BuildError("package-malformed", what=what, actual=f"it is damaged at byte {position}")
+        end = start + int(size)
+        yield header[:16].decode("latin-1").rstrip(" ").removesuffix("/"), data[start:end]
+        position = end + end % 2
