@@ -14,7 +14,7 @@ Steps:
 """
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -125,9 +125,7 @@ def appraise(
     facts = None if envelope is None else run.found(envelope, claims)
     release, executables = match(policy.releases, platform.name, claims.registers, facts)
     run.checks.append(executables)
-    if policy.require_isolated:
-        run.required += ("isolated",)
-    run.checks += _isolated(release, policy)
+    run.isolated(release)
     # (5), (6)
     run.checks += _bound_and_fresh(claims, binding, release, policy, at)
     # (7)
@@ -229,6 +227,22 @@ class _Appraisal:
         self.checks += [skipped(check, "not-reached") for check in required if check not in made]
         return self.result(error=None if missing else error)
 
+    def isolated(self, release: Release | None) -> None:
+        """Say whether the code is shut off from all but its callers, if anybody says or asks so.
+
+        The agent enforces it; that it does is part of what was measured.
+        """
+        if self.policy.require_isolated:
+            self.required += ("isolated",)
+        if release is not None and release.profile == "isolated":
+            self.checks.append(passed("isolated", release=release.id))
+        elif self.policy.require_isolated:
+            self.checks.append(
+                skipped("isolated", "isolated-unknown")
+                if release is None
+                else failed("isolated", "isolated-not", release=release.id)
+            )
+
     def result(
         self,
         *,
@@ -267,20 +281,6 @@ class _Appraisal:
 @functools.cache
 def _required(checks: tuple[str, ...]) -> frozenset[str]:
     return frozenset(checks).union(_REQUIRED)
-
-
-def _isolated(release: Release | None, policy: Policy) -> Iterator[Check]:
-    """Say whether the code is shut off from everything but its attested callers, if anybody says or asks so.
-
-    The agent enforces it; that it does is part of what was measured.
-    """
-    if release is not None and release.profile == "isolated":
-        yield passed("isolated", release=release.id)
-    elif policy.require_isolated:
-        if release is None:
-            yield skipped("isolated", "isolated-unknown")
-        else:
-            yield failed("isolated", "isolated-not", release=release.id)
 
 
 def _bound_and_fresh(
