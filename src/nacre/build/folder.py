@@ -28,11 +28,7 @@ def unchanged(folder: Path, origin: str) -> bool:
         origin: The digest of everything that an image depends on, hex.
     """
     try:
-        first, *lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-        if first != _MARK + origin:
-            return False
-        stated = dict(reversed(line.split("  ", 1)) for line in lines)
-        return stated == sums(folder)
+        return _listed(folder) == (origin, sums(folder))
     except (OSError, ValueError):
         return False
 
@@ -56,7 +52,7 @@ def replace(folder: Path, write: Callable[[Path], None], *, origin: str) -> Mapp
     """Put a new folder in the place of an old one; if anything fails the old one stays as it is.
 
     Args:
-        folder: The place. What is there is replaced only if a build wrote it, or if it is empty.
+        folder: The place. What is there is replaced only if a build wrote all of it, or if it is empty.
         write: Writes the files into the folder that it is given.
         origin: As for ``unchanged``.
 
@@ -66,6 +62,7 @@ def replace(folder: Path, write: Callable[[Path], None], *, origin: str) -> Mapp
     Raises:
         BuildError: ``output-foreign``: there is something else; ``output-unwritable``; what ``write`` raises.
     """
+    folder = folder.resolve()  # a link to it stays
     _insist_on_own(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -78,13 +75,7 @@ def replace(folder: Path, write: Callable[[Path], None], *, origin: str) -> Mapp
         lines = [_MARK + origin, *(f"{digest}  {name}" for name, digest in found.items())]
         (made / SUMS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         made.chmod(0o755)
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-            os.replace(folder, old)  # noqa: PTH105 (over an empty folder)
-            os.replace(made, folder)  # noqa: PTH105
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(made, folder)  # noqa: PTH105
+        _exchange(made, folder)
     except OSError as error:
         raise _unwritable(folder, error) from None
     finally:
@@ -93,13 +84,55 @@ def replace(folder: Path, write: Callable[[Path], None], *, origin: str) -> Mapp
     return found
 
 
-def _insist_on_own(folder: Path) -> None:
+def _exchange(made: Path, folder: Path) -> None:
+    """Put a folder in the place of another, which comes back if that fails."""
+    if not folder.exists():
+        os.replace(made, folder)  # noqa: PTH105
+        return
+    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        if not folder.exists() or (folder / SUMS).is_file() or not any(folder.iterdir()):
+        os.replace(folder, old)  # noqa: PTH105 (over an empty folder)
+        try:
+            os.replace(made, folder)  # noqa: PTH105
+        except OSError:
+            os.replace(old, folder)  # noqa: PTH105
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _insist_on_own(folder: Path) -> None:
+    """Refuse to remove what nobody can make again."""
+    try:
+        if not folder.exists() or not any(folder.iterdir()):
             return
+        _, listed = _listed(folder)
+        foreign = sorted(sums(folder).keys() - listed.keys())
     except OSError as error:
-        raise _unwritable(folder, error) from None
-    raise BuildError("output-foreign", file=str(folder))
+        if not isinstance(error, FileNotFoundError):
+            raise _unwritable(folder, error) from None
+        foreign = [""]
+    except ValueError:
+        foreign = [SUMS]
+    if foreign:
+        raise BuildError("output-foreign", file=str(folder / foreign[0]))
+
+
+def _listed(folder: Path) -> tuple[str, Mapping[str, str]]:
+    """Return the origin and the digests that a build wrote down.
+
+    Raises:
+        OSError: There is no list.
+        ValueError: It is of something else.
+    """
+    first, *lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    if not first.startswith(_MARK):
+        raise ValueError(first)
+    found = {}
+    for line in lines:
+        digest, name = line.split("  ", 1)
+        found[name] = digest
+    return first.removeprefix(_MARK), found
 
 
 def _unwritable(folder: Path, error: OSError) -> BuildError:

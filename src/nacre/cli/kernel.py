@@ -10,7 +10,7 @@ from nacre.build.app import Recipe
 from nacre.build.kernel_build import fragments
 from nacre.build.resolve import kernel
 from nacre.cli import terminal
-from nacre.cli.lock import inputs_option, means, mirror_option
+from nacre.cli.lock import inputs_option, keyring_option, means, mirror_option
 from nacre.errors import BuildError
 
 __all__ = ["command"]
@@ -19,11 +19,18 @@ __all__ = ["command"]
 @click.command("kernel")
 @click.argument("app", metavar="APP", type=click.Path(file_okay=False, path_type=Path))
 @mirror_option
+@keyring_option
 @inputs_option
 @click.option("--show-config", is_flag=True, help="Show what is asked of the kernel, and build nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Say what was built as JSON.")
 def command(
-    app: Path, *, urls: tuple[str, ...], folder: Path | None, show_config: bool, as_json: bool
+    app: Path,
+    *,
+    urls: tuple[str, ...],
+    keyring: str | None,
+    folder: Path | None,
+    show_config: bool,
+    as_json: bool,
 ) -> int:
     """Build the kernel for the image of the application in the folder APP, if it is to have its own.
 
@@ -34,7 +41,7 @@ def command(
     if show_config:
         terminal.out(fragments(recipe.build.targets).splitlines())
         return 0
-    made = kernel(recipe, means(recipe, urls, folder, offline=False))
+    made = kernel(recipe, means(recipe, urls, folder, offline=False, keyring=keyring))
     if made is None:
         raise BuildError("kernel-other", actual=recipe.build.kernel)
     if as_json:

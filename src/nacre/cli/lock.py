@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nacre.build.app import Recipe
-from nacre.build.debian.sources import Mirror, mirrors
+from nacre.build.debian.sources import ARCHIVE_KEYRING, Mirror, mirrors
 from nacre.build.download import Download
 from nacre.build.inputs import Inputs
 from nacre.build.lock import FILE, Lock
@@ -16,7 +16,7 @@ from nacre.build.resolve import resolve, with_agent
 from nacre.cli import terminal
 from nacre.errors import BuildError, ConfigurationError
 
-__all__ = ["command", "inputs_option", "means", "mirror_option"]
+__all__ = ["command", "inputs_option", "keyring_option", "means", "mirror_option"]
 
 mirror_option = click.option(
     "--mirror",
@@ -34,9 +34,18 @@ inputs_option = click.option(
 )
 
 
+keyring_option = click.option(
+    "--keyring",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    help="Whose signatures of a --mirror's index are believed; the keys of Debian's archive, if left out.",
+)
+
+
 @click.command("lock")
 @click.argument("app", metavar="APP", type=click.Path(file_okay=False, path_type=Path))
 @mirror_option
+@keyring_option
 @inputs_option
 @click.option(
     "--agent", "only_agent", is_flag=True, help="Keep every other input: take the agent of this Nacre."
@@ -47,6 +56,7 @@ def command(
     app: Path,
     *,
     urls: tuple[str, ...],
+    keyring: str | None,
     folder: Path | None,
     only_agent: bool,
     check: bool,
@@ -61,14 +71,14 @@ def command(
     if only_agent:
         made = with_agent(Lock.load(recipe.folder), recipe)
     else:
-        made = resolve(recipe, means(recipe, urls, folder, offline=False))
+        made = resolve(recipe, means(recipe, urls, folder, offline=False, keyring=keyring))
     path = recipe.folder / FILE
     old = _old(recipe.folder)
     if check:
         if old != made:
             raise BuildError("lock-changed", file=str(path))
     else:
-        path.write_bytes(made.encode())
+        _write(path, made)
     if as_json:
         terminal.json(made.encode().rstrip())
         return 0
@@ -83,10 +93,23 @@ def command(
     return 0
 
 
-def means(recipe: Recipe, urls: tuple[str, ...], folder: Path | None, *, offline: bool) -> Means:
+def _write(path: Path, made: Lock) -> None:
+    """Write a lock, whole or not at all."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_bytes(made.encode())
+        new.replace(path)
+    except OSError as error:
+        raise BuildError("output-unwritable", file=str(path), actual=error.strerror or "an error") from None
+
+
+def means(
+    recipe: Recipe, urls: tuple[str, ...], folder: Path | None, *, offline: bool, keyring: str | None = None
+) -> Means:
     """Return how inputs are got: from mirrors that somebody named, or from this machine's."""
     suites = (recipe.build.suite, f"{recipe.build.suite}-updates")
-    named = tuple([Mirror(url.rstrip("/"), name) for url in urls for name in suites])
+    keys = keyring or ARCHIVE_KEYRING
+    named = tuple([Mirror(url.rstrip("/"), name, keys) for url in urls for name in suites])
     seen = sys.stderr.isatty()
     return Means(
         named or mirrors(),

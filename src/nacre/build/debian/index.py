@@ -7,7 +7,6 @@ Source: Debian's repository format, ``InRelease`` and ``Packages``.
 """
 
 import hashlib
-import lzma
 import re
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from nacre.build import packed
 from nacre.build.debian.sources import Mirror
 from nacre.build.download import Download
 from nacre.errors import BuildError
@@ -26,7 +26,11 @@ __all__ = ["Package", "Snapshot", "packages", "snapshot"]
 _ARCHITECTURE = "amd64"
 _LIST = f"main/binary-{_ARCHITECTURE}/Packages.xz"
 _MAX_RELEASE, _MAX_LIST, _MAX_PLAIN = 1 << 22, 1 << 26, 1 << 29
-_HASH = re.compile(r" (?P<sha256>[0-9a-f]{64}) +(?P<size>\d+) (?P<path>\S+)")
+_HASH = re.compile(r"^ (?P<sha256>[0-9a-f]{64}) +[0-9]+ (?P<path>\S+)$", re.MULTILINE)
+# Paths and digests go into addresses and names of files.
+_PATH = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9/+.:~%_-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SIZE = re.compile(r"[0-9]{1,12}")
 _PATIENCE = 60
 
 
@@ -80,7 +84,7 @@ def snapshot(mirror: Mirror, *, download: Download) -> tuple[Snapshot, str]:
     """
     signed = download.get(f"{mirror.url}/dists/{mirror.suite}/InRelease", limit=_MAX_RELEASE)
     text = _verified(signed, mirror)
-    fields = dict(line.partition(": ")[::2] for line in text.splitlines() if not line.startswith(" "))
+    fields = dict(line.partition(": ")[::2] for line in text.split("\n") if not line.startswith(" "))
     if mirror.suite not in (fields.get("Codename"), fields.get("Suite")):
         # A mirror may serve another suite's index, correctly signed.
         raise BuildError("index-other", expected=mirror.suite, actual=fields.get("Codename", "none"))
@@ -116,7 +120,7 @@ def packages(mirror: Mirror, text: str, *, download: Download) -> Iterator[Packa
         if hashlib.sha256(data).hexdigest() == listed["sha256"]:
             return read(_unpacked(data, mirror.suite), what=mirror.suite)
         failure = BuildError("index-changed", what=mirror.suite, expected=listed["sha256"])
-    raise failure or AssertionError
+    raise failure or BuildError("index-malformed", what=mirror.suite)
 
 
 def read(text: str, *, what: str) -> Iterator[Package]:
@@ -128,9 +132,8 @@ def read(text: str, *, what: str) -> Iterator[Package]:
     for paragraph in text.split("\n\n"):
         if not paragraph.strip():
             continue
-        fields = dict(line.partition(": ")[::2] for line in paragraph.splitlines() if line[:1].strip())
+        fields = dict(line.partition(": ")[::2] for line in paragraph.split("\n") if line[:1].strip())
         try:
-            size = int(fields["Size"])
             found = Package(
                 name=fields["Package"],
                 version=fields["Version"],
@@ -139,16 +142,19 @@ def read(text: str, *, what: str) -> Iterator[Package]:
                 essential=fields.get("Essential") == "yes",
                 depends=tuple(_clauses([fields.get("Pre-Depends", ""), fields.get("Depends", "")])),
                 provides=tuple(_clauses([fields.get("Provides", "")])),
-                path=fields["Filename"],
-                size=size,
-                sha256=fields["SHA256"],
+                path=_matching(_PATH, fields["Filename"]),
+                size=int(_matching(_SIZE, fields["Size"])),
+                sha256=_matching(_SHA256, fields["SHA256"]),
             )
         except (KeyError, ValueError):
             raise BuildError("index-malformed", what=what) from None
-        # Paths and digests go into addresses and file names.
-        if not re.fullmatch(r"[\w+.:~/-]+", found.path) or not re.fullmatch(r"[0-9a-f]{64}", found.sha256):
-            raise BuildError("index-malformed", what=what)
         yield found
+
+
+def _matching(pattern: re.Pattern[str], text: str) -> str:
+    if not pattern.fullmatch(text):
+        raise ValueError(text)
+    return text
 
 
 def _clauses(fields: Iterable[str]) -> Iterator[str]:
@@ -158,12 +164,8 @@ def _clauses(fields: Iterable[str]) -> Iterator[str]:
 
 def _unpacked(data: bytes, what: str) -> str:
     try:
-        unpacker = lzma.LZMADecompressor()
-        plain = unpacker.decompress(data, _MAX_PLAIN)
-        if not unpacker.eof:
-            raise BuildError("index-malformed", what=what)
-        return plain.decode()
-    except (lzma.LZMAError, UnicodeDecodeError):
+        return packed.plain(data, "xz", what=what, limit=_MAX_PLAIN).decode()
+    except (BuildError, UnicodeDecodeError):
         raise BuildError("index-malformed", what=what) from None
 
 
@@ -175,7 +177,10 @@ def _verified(signed: bytes, mirror: Mirror) -> str:
         file = Path(folder) / "InRelease"
         file.write_bytes(signed)
         line = [gpgv, "--keyring", mirror.keyring, "--output", "-", str(file)]
-        done = subprocess.run(line, capture_output=True, check=False, timeout=_PATIENCE)  # noqa: S603
+        try:
+            done = subprocess.run(line, capture_output=True, check=False, timeout=_PATIENCE)  # noqa: S603
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BuildError("index-unsigned", what=mirror.suite, actual=str(error)) from None
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise BuildError("index-unsigned", what=mirror.suite, actual=said[-1] if said else "no reason given")

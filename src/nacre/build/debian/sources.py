@@ -10,11 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["Mirror", "mirrors"]
+__all__ = ["ARCHIVE_KEYRING", "Mirror", "mirrors"]
 
 _FOLDER = Path("/etc/apt")
 _ONE_LINE = re.compile(r"deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<parts>.+)")
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+#: The keys of Debian itself.
+ARCHIVE_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 class Mirror(msgspec.Struct, frozen=True):
@@ -28,7 +29,7 @@ class Mirror(msgspec.Struct, frozen=True):
 
     url: str
     suite: str
-    keyring: str = _KEYRING
+    keyring: str = ARCHIVE_KEYRING
 
 
 def mirrors(*, folder: Path = _FOLDER) -> tuple[Mirror, ...]:
@@ -52,7 +53,7 @@ def _one_line(text: str) -> Iterator[Mirror]:
         match = _ONE_LINE.fullmatch(line.partition("#")[0].strip())
         if match and "main" in match["parts"].split():
             options = dict(one.partition("=")[::2] for one in (match["options"] or "").split())
-            yield Mirror(match["uri"].rstrip("/"), match["suite"], options.get("signed-by", _KEYRING))
+            yield Mirror(match["uri"].rstrip("/"), match["suite"], options.get("signed-by", ARCHIVE_KEYRING))
 
 
 def _deb822(text: str) -> Iterator[Mirror]:
@@ -68,7 +69,7 @@ def _deb822(text: str) -> Iterator[Mirror]:
         keyring = fields.get("signed-by", "").strip()
         for url in words.get("uris", []):
             for suite in words.get("suites", []):
-                yield Mirror(url.rstrip("/"), suite, keyring if keyring.startswith("/") else _KEYRING)
+                yield Mirror(url.rstrip("/"), suite, keyring if keyring.startswith("/") else ARCHIVE_KEYRING)
 
 
 def _fields(lines: Iterable[str]) -> dict[str, str]:
