@@ -57,14 +57,15 @@ class Pool:
         Raises:
             BuildError: ``package-unknown``, ``package-depends``.
         """
-        chosen: dict[str, Package] = {}
-        waiting = [self.get(name) for name in names]
+        chosen = {name: self.get(name) for name in names}
+        waiting = list(chosen.values())
         while waiting:
             package = waiting.pop()
-            if package.name in chosen:
-                continue
-            chosen[package.name] = package
-            waiting.extend(self._one_of(clause, chosen, package.name) for clause in package.depends)
+            for clause in package.depends:
+                found = self._one_of(clause, chosen, package.name)
+                if found.name not in chosen:
+                    chosen[found.name] = found
+                    waiting.append(found)
         return tuple(chosen[name] for name in sorted(chosen))
 
     def _one_of(self, clause: str, chosen: dict[str, Package], who: str) -> Package:
