@@ -110,7 +110,22 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         app = document.convert(App)
         for key, problem in _faults(app):
             raise document.wrong(key, problem)
+        if _leads_out(file.parent, app.source):
+            raise document.wrong(
+                "source", f"{app.source!r} is a link that leads out of the folder of {_FILE}"
+            )
+        for key, name in build.paths():
+            if _leads_out(file.parent, name):
+                raise below.wrong(key, f"{name!r} is behind a link that leads out of the folder of {_FILE}")
         return cls(app=app, build=build, folder=file.parent)
+
+
+def _leads_out(folder: Path, path: str) -> bool:
+    """Tell whether a link on the way leads elsewhere: what is there is no part of the source."""
+    try:
+        return not (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a circle
+        return True
 
 
 def _faults(app: App) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import msgspec
 
 from nacre.build import bytecode_of_image, kernels, rootfs, wheels
 from nacre.build.app import Recipe
-from nacre.build.cpio import Member, members
+from nacre.build.cpio import LARGEST, Member, members
 from nacre.build.debian import deb
 from nacre.build.kernel import Kernel
 from nacre.build.kernels import Ready
@@ -22,7 +22,7 @@ from nacre.build.rootfs import Files
 from nacre.build.tree import Tree
 from nacre.errors import BuildError
 
-__all__ = ["Layers", "Parts", "assemble", "files_of", "firmware_of", "kernel_of"]
+__all__ = ["Layers", "Parts", "assemble", "files_of", "firmware_of", "kernel_of", "source_of"]
 
 _DOMAIN = b"nacre-image/v1\0"
 _FIRMWARE = {
@@ -114,7 +114,7 @@ def assemble(recipe: Recipe, parts: Parts, files: Files, kernel: Ready, *, pytho
         )
     }
     platform = rootfs.platform(files, python=python, wheels=unpacked["agent"], modules=kernel.modules)
-    tree = [*members(Tree.read(recipe.folder / recipe.app.source), below=APP[1:]), *parts.modules]
+    tree = [*members(source_of(recipe), below=APP[1:]), *parts.modules]
     tree += _further(recipe)
     application = rootfs.application(
         files,
@@ -124,11 +124,20 @@ def assemble(recipe: Recipe, parts: Parts, files: Files, kernel: Ready, *, pytho
         below=platform,
     )
     if recipe.build.bytecode:
-        compiled = bytecode_of_image.compiled([*platform, *application], python=python)
+        compiled = bytecode_of_image.compiled(platform, application, python=python)
         lower = {member.entry.path for member in platform}
         platform += tuple([made for source, made in compiled if source in lower])
         application += tuple([made for source, made in compiled if source not in lower])
     return Layers(platform, application)
+
+
+def source_of(recipe: Recipe) -> Tree:
+    """Read the application's own files.
+
+    Raises:
+        BuildError: ``tree-…``; ``image-size``: one is larger than an image can have.
+    """
+    return Tree.read(recipe.folder / recipe.app.source, largest=LARGEST)
 
 
 def kernel_of(recipe: Recipe, parts: Parts) -> Ready:
@@ -144,12 +153,16 @@ def kernel_of(recipe: Recipe, parts: Parts) -> Ready:
         return _ready(Kernel.find(recipe.folder / recipe.build.kernel), recipe)
     data = next((data for package, data in parts.debs.items() if package.use == "kernel"), b"")
     with tempfile.TemporaryDirectory() as folder:
-        for member in deb.read(data, what="kernel"):
+        for member in deb.read(data, what="the kernel"):
             if member.entry.kind == "link" or not member.entry.path.startswith(("boot/", "usr/lib/modules/")):
                 continue
             path = Path(folder) / member.entry.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(bytes_of(member))
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(bytes_of(member))
+            except OSError as error:
+                actual = f"{member.entry.path}: {error.strerror}"
+                raise BuildError("package-malformed", what="the kernel", actual=actual) from None
         return _ready(Kernel.find(folder), recipe)
 
 
@@ -190,6 +203,8 @@ def _further(recipe: Recipe) -> Iterator[Member]:
     for path, source in recipe.build.files.items():
         tree = Tree.only(recipe.folder / source)
         (entry,) = tree.entries
+        if entry.kind not in ("file", "program"):
+            raise BuildError("recipe-file", file=source, actual=entry.kind)
         yield Member(
             type(entry)(path=path, kind=entry.kind, size=entry.size, digest=entry.digest), tree.content(entry)
         )

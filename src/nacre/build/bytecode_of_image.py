@@ -11,14 +11,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nacre.build.cpio import Member, file
-from nacre.build.libraries import bytes_of, leads_to
+from nacre.build.libraries import bytes_of, destination
 from nacre.errors import BuildError
 
 __all__ = ["compiled"]
 
 _LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
-_MAX_LINKS = 16
 _PATIENCE = 600
 _TAIL = 2000
 # Reads names and writes what they compile to; the second version of marshal does not write down what the
@@ -40,11 +39,14 @@ print(sys.implementation.cache_tag)
 """
 
 
-def compiled(members: Iterable[Member], *, python: str) -> list[tuple[str, Member]]:
+def compiled(
+    platform: Iterable[Member], application: Iterable[Member], *, python: str
+) -> list[tuple[str, Member]]:
     """Compile all modules of an image.
 
     Args:
-        members: The image's files.
+        platform: The files of the layer that the interpreter is in; nothing else is in its reach.
+        application: The files of the other: read, and never run or loaded here.
         python: The version of its Python.
 
     Returns:
@@ -53,24 +55,27 @@ def compiled(members: Iterable[Member], *, python: str) -> list[tuple[str, Membe
     Raises:
         BuildError: ``bytecode-failed``: the image's interpreter does not run here.
     """
-    placed = {member.entry.path: member for member in members}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        modules = []
-        for path, member in placed.items():
-            content = _file(member, placed)
-            if content is None or not path.startswith(("usr/", "app/")):
-                continue
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-            target.chmod(0o700)
-            if target.suffix == ".py" and member.entry.kind != "link":
-                modules.append(path)
-        tag = _run(folder, python, sorted(modules))
+        runs, sources = Path(name) / "runs", Path(name) / "sources"
+        sources.mkdir()
+        modules = [
+            member
+            for member in (*platform, *application)
+            if member.entry.kind in ("file", "program")
+            and member.entry.path.startswith(("usr/", "app/"))
+            and member.entry.path.endswith(".py")
+        ]
+        try:
+            _place(runs, platform)
+            for member in modules:
+                _write(sources / member.entry.path, bytes_of(member))
+        except OSError as error:
+            raise BuildError("bytecode-failed", actual=error.strerror or "an error") from None
+        names = sorted(member.entry.path for member in modules)
+        tag = _run(runs, sources, python, names)
         found = []
-        for module in sorted(modules):
-            made = folder / f"{module}c"
+        for module in names:
+            made = sources / f"{module}c"
             if made.exists():
                 parent, _, base = module.rpartition("/")
                 cached = f"{parent}/__pycache__/{base.removesuffix('.py')}.{tag}.pyc"
@@ -78,37 +83,48 @@ def compiled(members: Iterable[Member], *, python: str) -> list[tuple[str, Membe
     return found
 
 
+def _place(folder: Path, members: Iterable[Member]) -> None:
+    """Write what the interpreter needs to run, and what it can load."""
+    placed = {member.entry.path: member for member in members}
+    for path, member in placed.items():
+        content = _file(member, placed)
+        if content is not None and path.startswith("usr/"):
+            _write(folder / path, content)
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    file.chmod(0o700)
+
+
 def _file(member: Member, placed: Mapping[str, Member]) -> bytes | None:
     """Return a file's content; of a link, that of the file it leads to: no link is made on this machine."""
-    for _ in range(_MAX_LINKS):
-        if member.entry.kind in ("file", "program"):
-            return bytes_of(member)
-        found = placed.get(leads_to(member)) if member.entry.kind == "link" else None
-        if found is None:
-            return None
-        member = found
-    return None
+    found = placed.get(destination(member.entry.path, placed))
+    return bytes_of(found) if found is not None and found.entry.kind in ("file", "program") else None
 
 
-def _run(folder: Path, python: str, modules: list[str]) -> str:
+def _run(folder: Path, sources: Path, python: str, modules: list[str]) -> str:
     command = [
-        *(str(folder / _LOADER), "--library-path", str(folder / _LIBRARIES)),
+        *(str(folder / _LOADER), "--inhibit-cache", "--library-path", str(folder / _LIBRARIES)),
         *(str(folder / f"usr/bin/python{python}"), "-SBX", "utf8", "-c", _PROGRAM),
     ]
     environment = {"PYTHONHOME": str(folder / "usr"), "PYTHONHASHSEED": "0"}
     try:
         done = subprocess.run(  # noqa: S603 (what the image is made of)
             command,
-            cwd=folder,
+            cwd=sources,
             env=environment,
             input="".join(f"{module}\n" for module in modules),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             timeout=_PATIENCE,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError("bytecode-failed", actual=getattr(error, "strerror", None) or str(error)) from None
     if done.returncode != 0:
-        raise BuildError("bytecode-failed", actual=done.stderr.strip()[-_TAIL:])
+        said = done.stderr.strip()[-_TAIL:]
+        raise BuildError("bytecode-failed", actual=said or f"status {done.returncode}")
     return done.stdout.strip()

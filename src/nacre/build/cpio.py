@@ -16,6 +16,7 @@ from nacre.build.tree import Entry, Tree
 from nacre.errors import BuildError
 
 __all__ = [
+    "LARGEST",
     "Member",
     "archives",
     "arranged",
@@ -33,7 +34,8 @@ _MAGIC = b"070701"
 _FIELDS = 13
 _HEADER = len(_MAGIC) + 8 * _FIELDS
 _TRAILER = "TRAILER!!!"
-_MAX_SIZE = (1 << 32) - 1
+#: Bytes of the largest file that an archive can have.
+LARGEST = (1 << 32) - 1
 #: The longest path that a kernel takes, with the NUL at its end.
 _MAX_PATH = 4096
 _ALIGNMENT = 4
@@ -128,8 +130,8 @@ def write(stream: BinaryIO, content: Iterable[Member]) -> None:
     """
     for number, member in enumerate(arranged(content), start=1):
         path, size = member.entry.path, member.entry.size
-        if size > _MAX_SIZE:
-            raise BuildError("image-size", file=path, expected=_MAX_SIZE, actual=size)
+        if size > LARGEST:
+            raise BuildError("image-size", file=path, expected=LARGEST, actual=size)
         stream.write(_header(path, number=number, mode=_MODES[member.entry.kind], size=size))
         copy(member, stream)
         stream.write(_padding(size))

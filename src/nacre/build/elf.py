@@ -13,9 +13,10 @@ import msgspec
 
 from nacre.errors import BuildError
 
-__all__ = ["Needs", "closure", "needs", "read"]
+__all__ = ["MAGIC", "Needs", "closure", "needs", "read"]
 
-_MAGIC = b"\x7fELF\x02\x01\x01"  # 64 bits, little-endian
+#: How every program and library begins: 64 bits, little-endian.
+MAGIC = b"\x7fELF\x02\x01\x01"
 _HEADER = Struct("<16xHHIQQQIHHHHHH")
 _SEGMENT = Struct("<IIQQQQQQ")
 _PAIR = Struct("<qQ")
@@ -49,7 +50,7 @@ def needs(path: Path) -> Needs | None:
     """
     try:
         with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
+            if file.read(len(MAGIC)) != MAGIC:
                 return None
         return read(path.read_bytes(), file=str(path))
     except OSError as error:
@@ -66,7 +67,7 @@ def read(data: bytes, *, file: str) -> Needs | None:
     Raises:
         BuildError: ``elf-malformed``.
     """
-    if not data.startswith(_MAGIC):
+    if not data.startswith(MAGIC):
         return None
     try:
         return _needs(data)

@@ -5,6 +5,7 @@ Everything is made in memory and placed at once; whoever looks into the folder s
 """
 
 import hashlib
+import importlib.metadata
 import io
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -14,7 +15,7 @@ import msgspec
 
 from nacre.build import gramine, kernel_cache, layout, npm, outputs, wheels
 from nacre.build.app import Recipe
-from nacre.build.assemble import Layers, Parts, assemble, files_of, firmware_of, kernel_of
+from nacre.build.assemble import Layers, Parts, assemble, files_of, firmware_of, kernel_of, source_of
 from nacre.build.cpio import Member, file, write
 from nacre.build.gramine import Enclave, Gramine
 from nacre.build.kernels import Ready
@@ -66,9 +67,12 @@ def origin(recipe: Recipe, lock: Lock, *, agent: str, runtime: Gramine | None = 
     Raises:
         BuildError: ``tree-…``: a file of the application cannot be read.
     """
-    whole = hashlib.sha256(msgspec.json.encode((recipe.app, recipe.build), order="sorted"))
-    further = [Tree.only(recipe.folder / source).digest for source in recipe.build.files.values()]
-    tree = Tree.read(recipe.folder / recipe.app.source).digest
+    version = importlib.metadata.version("nacre")  # of what builds; the lock names another's perhaps
+    whole = hashlib.sha256(msgspec.json.encode((version, recipe.app, recipe.build), order="sorted"))
+    further = [Tree.only(recipe.folder / source).digest for _, source in sorted(recipe.build.files.items())]
+    if recipe.build.kernel not in ("debian", "nacre"):
+        further.append(Tree.read(recipe.folder / recipe.build.kernel).digest)
+    tree = source_of(recipe).digest
     others = (b"" if runtime is None else runtime.digest, str(author).encode(), *further)
     for part in (bytes.fromhex(agent), bytes.fromhex(lock.digest), tree, *others):
         whole.update(part)

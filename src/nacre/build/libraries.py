@@ -5,10 +5,10 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 
 from nacre.build.cpio import Member
-from nacre.build.elf import Needs, read
+from nacre.build.elf import MAGIC, Needs, read
 from nacre.errors import BuildError
 
-__all__ = ["bytes_of", "leads_to", "needed"]
+__all__ = ["bytes_of", "destination", "needed"]
 
 _SYSTEM = ("usr/lib/x86_64-linux-gnu", "usr/lib", "usr/lib64")
 _MERGED = ("bin", "lib", "lib64", "sbin")
@@ -20,9 +20,36 @@ def bytes_of(member: Member) -> bytes:
     return b"".join(member.content)
 
 
-def leads_to(link: Member) -> str:
+def _leads_to(link: Member) -> str:
     """Return where a link leads on a system with one ``usr``, relative to its root."""
     return _merged(posixpath.normpath(posixpath.join("/", link.entry.path, "..", link.entry.target)))
+
+
+def destination(path: str, placed: Mapping[str, Member]) -> str:
+    """Return where a path leads when every link on the way is followed; empty if that has no end.
+
+    Args:
+        path: Relative to the root.
+        placed: What there is, by path.
+    """
+    done, parts, links = "", path.split("/")[::-1], 0
+    while parts:
+        part = parts.pop()
+        if part in ("", ".", ".."):
+            done = posixpath.dirname(done) if part == ".." else done
+            continue
+        here = posixpath.join(done, part)
+        member = placed.get(here)
+        if member is None or member.entry.kind != "link":
+            done = here
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            return ""
+        target = member.entry.target
+        done = "" if target.startswith("/") else done
+        parts += target.split("/")[::-1]
+    return done
 
 
 def needed(programs: Iterable[Member], available: Mapping[str, Member]) -> tuple[str, ...]:
@@ -43,6 +70,8 @@ def needed(programs: Iterable[Member], available: Mapping[str, Member]) -> tuple
     waiting = list(own.values())
     while waiting:
         member = waiting.pop()
+        if not next(iter(member.content), b"").startswith(MAGIC):  # a file may be large
+            continue
         asked = read(bytes_of(member), file=member.entry.path)
         if asked is None:
             continue
@@ -71,7 +100,7 @@ def _steps(
             steps.append(place)
             if member.entry.kind != "link":
                 return steps
-            place = leads_to(member)
+            place = _leads_to(member)
     raise BuildError("elf-library", file=path, actual=name)
 
 

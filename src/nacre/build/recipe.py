@@ -20,7 +20,10 @@ TARGETS: tuple[Target, ...] = ("nitro", "qemu", "sgx", "snp", "tdx")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _SUITE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 #: What the agent answers for; files of an application never replace these.
-_OURS = ("app", "dev", "etc/nacre", "init", "proc", "run", "sys", "tmp", "usr/lib/nacre")
+_OURS = re.compile(
+    r"(app|bin|dev|etc/(group|nacre|passwd)|init|lib|lib64|proc|run|sbin|sys|tmp|usr/lib/(nacre|python3[^/]*))"
+    r"(/.*)?"
+)
 
 
 class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,20 +83,22 @@ class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             yield "command_line", "has to be printable ASCII"
         yield from self._misplaced()
 
-    def _misplaced(self) -> Iterator[tuple[str, str]]:
-        sources = [("files", source) for source in self.files.values()]
+    def paths(self) -> Iterator[tuple[str, str]]:
+        """List what is read below the folder of ``nacre.toml``: the key that names it, and its path there."""
+        yield from (("files", source) for source in self.files.values())
         if self.kernel not in ("debian", "nacre"):
-            sources.append(("kernel", self.kernel))
-        sources += [
-            (key, path)
-            for key, path in (("requirements", self.requirements), ("package_lock", self.package_lock))
-            if path
-        ]
-        for key, path in sources:
+            yield "kernel", self.kernel
+        if self.requirements:
+            yield "requirements", self.requirements
+        if self.package_lock:
+            yield "package_lock", self.package_lock
+
+    def _misplaced(self) -> Iterator[tuple[str, str]]:
+        for key, path in self.paths():
             if not _inside(path):
                 yield key, f"{path!r} is not below the folder of nacre.toml"
         for path in self.files:
-            if not _inside(path) or any(path == one or path.startswith(f"{one}/") for one in _OURS):
+            if not _inside(path) or _OURS.fullmatch(path):
                 yield "files", f"{path!r} is no place for a file of the application"
 
 

@@ -4,6 +4,7 @@
 import importlib.metadata
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -67,12 +68,13 @@ def _of_suite(mirrors: Sequence[Mirror], suite: str) -> list[Mirror]:
     return found
 
 
-def resolve(recipe: Recipe, means: Means) -> Lock:
+def resolve(recipe: Recipe, means: Means, *, requirements: Path = agent.REQUIREMENTS) -> Lock:
     """Choose every input of an image, and fetch them: only what files are taken of is locked.
 
     Args:
         recipe: What is to be built.
         means: How inputs are got.
+        requirements: What the agent imports of others.
 
     Raises:
         BuildError, ConfigurationError: Name what cannot be found or used.
@@ -82,7 +84,7 @@ def resolve(recipe: Recipe, means: Means) -> Lock:
     python = _python(pool)
     chosen = [*_packages(recipe, pool, python), *_kernel(recipe, archive), *_firmware(recipe, archive)]
     debs = {one: means.deb(one) for one in chosen if one.use != "source"}
-    found = _wheels(recipe, python, _libc(pool), means.inputs)
+    found = _wheels(recipe, requirements, python=python, libc=_libc(pool), inputs=means.inputs)
     modules = npm.lock(recipe, inputs=means.inputs, download=means.download)
     built = _built(recipe, chosen, means)
     parts = Parts(
@@ -200,10 +202,10 @@ def _firmware(recipe: Recipe, archive: _Archive) -> list[Deb]:
     return list(found.values())
 
 
-def _wheels(recipe: Recipe, python: str, libc: int, inputs: Inputs) -> list[Wheel]:
+def _wheels(recipe: Recipe, agents: Path, *, python: str, libc: int, inputs: Inputs) -> list[Wheel]:
     found = [
         *wheels.download(
-            agent.REQUIREMENTS, python=python, libc=libc, inputs=inputs, use="agent", only=rootfs.AGENT_WHEELS
+            agents, python=python, libc=libc, inputs=inputs, use="agent", only=rootfs.AGENT_WHEELS
         )
     ]
     if recipe.build.requirements:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from nacre.build import agent
-from nacre.build.cpio import Member, file, folder, link
+from nacre.build.cpio import Member, arranged, file, folder, link
 from nacre.build.layout import APP, MODULES, USER
-from nacre.build.libraries import bytes_of, leads_to, needed
+from nacre.build.libraries import bytes_of, destination, needed
 from nacre.errors import BuildError
 
 __all__ = [
@@ -39,6 +39,8 @@ main()
 _USERS = f"root:x:0:0:::\napp:x:{USER}:{USER}::{APP}:\n".encode()
 _GROUPS = f"root:x:0:\napp:x:{USER}:\n".encode()
 AGENT_PLACE = "usr/lib/python3/dist-packages"
+#: Whatever lies there is run or believed by the agent.
+_OURS = ("etc/nacre/", f"{MODULES[1:]}/", f"{AGENT_PLACE}/nacre/")
 _CERTIFICATES = "usr/share/ca-certificates/mozilla/"
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 #: What no program reads, or only programs that no image has.
@@ -136,7 +138,9 @@ def application(
         below: The platform's files.
 
     Raises:
-        BuildError: ``elf-…``; ``image-twice``: two inputs have different files of one name.
+        BuildError: ``elf-…``; ``image-twice``: two inputs have different files of one name;
+            ``image-parent``: one's file is another's folder; ``image-path``; ``image-ours``: an input
+            brings what the agent alone answers for.
     """
     present = {member.entry.path: member for member in below}
     whole = [
@@ -152,7 +156,12 @@ def application(
     if certificates:  # as update-ca-certificates does, which is a script of the package
         whole.append(file(_BUNDLE, b"".join(bytes_of(one) for one in certificates)))
     wanted = [*tree, *wheels, *whole]
-    return tuple(_new(_with_libraries(wanted, files, present.values()), present))
+    found = tuple(_new(_with_libraries(wanted, files, present.values()), present))
+    for member in found:
+        if member.entry.path.startswith(_OURS):
+            raise BuildError("image-ours", file=member.entry.path)
+    arranged((*present.values(), *found))  # a folder of one may be a file or a link of the other
+    return found
 
 
 def contributors(members: Iterable[Member], files: Files) -> frozenset[str]:
@@ -172,9 +181,14 @@ def _with_libraries(own: list[Member], files: Files, below: Iterable[Member]) ->
     present = {member.entry.path: member for member in (*below, *own)}
     libraries = [available[path] for path in needed(own, {**available, **present}) if path not in present]
     whole = [*own, *libraries]
-    paths = {member.entry.path for member in (*below, *whole)}
-    paths |= {posixpath.dirname(path) for path in paths}
-    return tuple([one for one in whole if one.entry.kind != "link" or leads_to(one) in paths])
+    placed = {member.entry.path: member for member in (*below, *whole)}
+    paths = set(placed)
+    for path in placed:
+        while (path := posixpath.dirname(path)) and path not in paths:
+            paths.add(path)
+    return tuple(
+        [one for one in whole if one.entry.kind != "link" or destination(one.entry.path, placed) in paths]
+    )
 
 
 def _new(members: Iterable[Member], present: Mapping[str, Member]) -> Iterator[Member]:

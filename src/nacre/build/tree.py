@@ -61,20 +61,23 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
 
     @classmethod
-    def read(cls, folder: str | Path, *, left_out: AbstractSet[str] = LEFT_OUT) -> "Tree":
+    def read(
+        cls, folder: str | Path, *, left_out: AbstractSet[str] = LEFT_OUT, largest: int | None = None
+    ) -> "Tree":
         """List a folder and hash what is in it, but for the names in ``left_out``.
 
         Symbolic links are kept if they lead to something in the same tree. Files are hashed piece by piece,
         so their size does not matter.
 
         Raises:
-            BuildError: ``tree-unreadable``, ``tree-name``, ``tree-link``, ``tree-kind``: names the file.
+            BuildError: ``tree-unreadable``, ``tree-name``, ``tree-link``, ``tree-kind``: names the file;
+                ``image-size``: one has more than ``largest`` bytes.
         """
         try:
             root = Path(folder).resolve(strict=True)
         except (OSError, RuntimeError) as error:
             raise _unreadable(str(folder), error) from None
-        entries = sorted(_entries(root, left_out), key=lambda entry: entry.path.encode())
+        entries = sorted(_entries(root, left_out, largest), key=lambda entry: entry.path.encode())
         known = {entry.path for entry in entries} | {"."}
         for entry in entries:
             if entry.kind == "link":
@@ -129,7 +132,7 @@ class _Content:
             raise BuildError("tree-changed", file=self._entry.path)
 
 
-def _entries(root: Path, left_out: AbstractSet[str]) -> Iterator[Entry]:
+def _entries(root: Path, left_out: AbstractSet[str], largest: int | None) -> Iterator[Entry]:
     waiting = [""]
     while waiting:
         within = waiting.pop()
@@ -143,15 +146,16 @@ def _entries(root: Path, left_out: AbstractSet[str]) -> Iterator[Entry]:
             _check_name(path, one.name)
             if one.name in left_out:
                 continue
-            entry = _entry(root, path)
+            entry = _entry(root, path, largest)
             if entry.kind == "folder":
                 waiting.append(path)
             yield entry
 
 
-def _entry(root: Path, path: str) -> Entry:
+def _entry(root: Path, path: str, largest: int | None = None) -> Entry:
     try:
-        mode = (root / path).lstat().st_mode
+        found = (root / path).lstat()
+        mode = found.st_mode
         if stat.S_ISDIR(mode):
             return Entry(path=path, kind="folder")
         if stat.S_ISLNK(mode):
@@ -165,6 +169,8 @@ def _entry(root: Path, path: str) -> Entry:
         raise _unreadable(path, error) from None
     if not stat.S_ISREG(mode):
         raise BuildError("tree-kind", file=path, actual=_kind(mode))
+    if largest is not None and found.st_size > largest:
+        raise BuildError("image-size", file=path, expected=largest, actual=found.st_size)
     digest, size = hashlib.sha256(), 0
     for piece in _pieces(root / path, path):
         digest.update(piece)

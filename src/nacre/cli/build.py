@@ -20,6 +20,7 @@ from nacre.cli import terminal
 from nacre.cli.author import Author, author
 from nacre.cli.lock import inputs_option, means, mirror_option
 from nacre.enclave.configure import configuration
+from nacre.errors import BuildError
 
 __all__ = ["Built", "command", "gramine_option", "runtime_of"]
 
@@ -110,6 +111,8 @@ def command(
     code = agent.digest()
     insist_on_lock(recipe, lock, agent=code)
     place = output or recipe.folder / "dist"
+    if place.resolve().is_relative_to((recipe.folder / recipe.app.source).resolve()):
+        raise BuildError("output-inside", file=str(place), actual=recipe.app.source)
     runtime = runtime_of(recipe, prefix)
     signer = author(sgx_key) if sgx_key else None
     modulus = signer.modulus if signer else 0
