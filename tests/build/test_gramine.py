@@ -2,10 +2,11 @@
 """An image for SGX: the same wherever it lies, every file with its digest, and signed without Gramine."""
 
 import hashlib
+import json
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -21,6 +22,9 @@ from nacre.build.gramine import Enclave, Gramine
 from nacre.errors import BuildError
 from nacre.platforms.sgx import sigstruct
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 APP = App(name="worm", version="1", entry=("python3", "worm.py"), resources=Resources(memory=32, cpus=2))
 MEMBERS = (
     cpio.file("usr/bin/python3.11", b"#!", program=True),
@@ -33,6 +37,8 @@ MEMBERS = (
     cpio.file("usr/lib/nacre/modules/00-nsm.ko", b"module"),
     cpio.folder("tmp"),
 )
+GRAMMAR = Path(__file__).parents[1] / "enclave" / "grammar" / "gramine-manifest.json"
+SIMPLE = {"str": str, "bool": bool, "int": int}
 RUNTIME = Gramine(libos=b"system calls", library=library(), constants=constants())
 
 
@@ -43,6 +49,55 @@ def made(members: tuple[Member, ...] = MEMBERS, app: App = APP, **options: Any) 
 @cache
 def manifest() -> dict[str, Any]:
     return tomllib.loads(made().manifest.decode())
+
+
+def known(kind: str, value: Any, grammar: dict[str, Any]) -> bool:  # noqa: ANN401
+    """Tell whether Gramine's schema takes a value where this kind of one is due."""
+    if kind in SIMPLE:
+        return type(value) is SIMPLE[kind]
+    mounts, features = grammar["mounts"], grammar["features"]
+    kinds: dict[str, Callable[[], bool]] = {
+        "strings": lambda: all(isinstance(one, str) for one in value),
+        "environment": lambda: all(isinstance(one, str) for one in value.values()),
+        "file": lambda: set(value) == set(grammar["file"]),
+        "files": lambda: all(set(one) == set(grammar["file"]) for one in value),
+        "root": lambda: {*value, "path"} == set(mounts[value["type"]]),
+        "mounts": lambda: all(set(one) == set(mounts[one["type"]]) for one in value),
+        "features": lambda: all(state in features[one].split("|") for one, state in value.items()),
+    }
+    return kinds.get(kind, lambda: value in kind.split("|"))()
+
+
+def check(read: dict[str, dict[str, Any]]) -> None:
+    """Refuse what Gramine's schema does not know."""
+    grammar = json.loads(GRAMMAR.read_text())
+    for section, keys in read.items():
+        for key, value in keys.items():
+            assert known(grammar["keys"][section][key], value, grammar), key
+    assert {"fs", "libos", "loader"} <= set(read)
+
+
+def test_gramine_knows_every_key() -> None:
+    check(manifest())
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("sgx", "debugging", False),
+        ("sgx", "debug", "false"),
+        ("sgx", "max_threads", True),
+        ("sgx", "remote_attestation", "ecdsa"),
+        ("loader", "insecure__use_host_env", True),
+        ("loader", "insecure__use_cmdline_argv", True),
+        ("fs", "mounts", [{"type": "chroot", "path": "/a"}]),
+    ],
+)
+def test_the_schema_refuses(section: str, key: str, value: object) -> None:
+    read = tomllib.loads(made().manifest.decode())
+    read[section][key] = value
+    with pytest.raises((AssertionError, KeyError)):
+        check(read)
 
 
 def test_every_file_has_its_digest_and_its_place_below_the_folder() -> None:
