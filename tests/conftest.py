@@ -11,6 +11,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+from nacre.trust import keys
+
 _HERE = Path(__file__).parent
 _OWN = _HERE / "vectors"
 _SHARED = _HERE.parent.parent / "shared" / "vectors"
@@ -26,6 +28,15 @@ _LONGEST_ID = 48
 settings.register_profile("gate", deadline=None, derandomize=True)
 settings.register_profile("soak", deadline=None, max_examples=100_000)
 settings.load_profile("gate")
+
+
+@pytest.fixture(autouse=True)
+def _engine_is_undecided_again() -> Iterator[None]:
+    """A command that ran in this process decided for it; the tests of others decide anew."""
+    yield
+    if keys._openssl_only:
+        keys._openssl_only.clear()
+        keys.engine.cache_clear()
 
 
 def vector_roots() -> list[Path]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from nacre.enclave.instances import Instances, end
-from nacre.trust import keys
 
 _MOMENTS = {
     "sgx": "2025-08-30T05:09:00Z",
@@ -65,14 +64,6 @@ def ours(tmp_path: Path) -> Iterator[Mapping[str, str]]:
     for instance in instances.every():
         end(instance)
         instances.remove(instance)
-
-
-@pytest.fixture(autouse=True)
-def _engine_is_undecided_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A command that ran in this process decided for it; the tests of others decide anew."""
-    monkeypatch.setattr(keys, "_openssl_only", [])
-    yield
-    keys.engine.cache_clear()
 
 
 @pytest.fixture(scope="session")
