@@ -5,6 +5,7 @@ What is imported is read from the sources, so it does not depend on what this ma
 """
 
 import ast
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,6 +43,7 @@ def digest() -> str:
     return whole.hexdigest()
 
 
+@functools.cache
 def _files() -> Mapping[str, bytes]:
     root = Path(nacre.__file__).parent.parent
     found: dict[str, bytes] = {}

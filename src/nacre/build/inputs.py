@@ -103,7 +103,7 @@ class Inputs:
         try:
             return self.read(wanted)
         except BuildError as error:
-            if self.offline:
+            if self.offline or error.code == "input-size":
                 raise
             here = error
         failure: BuildError | None = None

@@ -94,11 +94,15 @@ def platform(
         modules: Name and content of kernel modules, in the order in which they are loaded.
 
     Raises:
-        BuildError: ``elf-…``; ``tree-unreadable``.
+        BuildError: ``elf-…``; ``tree-unreadable``; ``lock-incomplete``: a package of Python's is not there.
     """
+    packages = python_packages(python)
+    for name in packages:
+        if name not in files.whole:
+            raise BuildError("lock-incomplete", what=name)
     interpreter = [
         member
-        for name in python_packages(python)
+        for name in packages
         for member in files.whole[name]
         if _used(member.entry.path, python)
     ]

@@ -73,7 +73,9 @@ def download(
         BuildError: ``wheels-line``; ``wheels-tool``: there is no pip; ``wheels-failed``, with pip's words.
         ConfigurationError: The file cannot be read.
     """
-    lines = _required(read_text(requirements, what="requirements"), requirements.name)
+    lines = list(_required(read_text(requirements, what="requirements"), requirements.name))
+    if not lines:
+        return ()
     return _downloaded(lines, requirements.name, python=python, libc=libc, inputs=inputs, use=use, only=only)
 
 
