@@ -57,6 +57,7 @@ class Download:
                 if len(data) < total:
                     raise BuildError("download-failed", url=url, actual=f"{len(data)} of {total} bytes came")
         except HTTPError as error:
+            error.close()  # it is an answer as well
             raise BuildError("download-failed", url=url, actual=f"status {error.code}") from None
         except URLError as error:
             raise BuildError("download-failed", url=url, actual=str(error.reason)) from None

@@ -35,7 +35,7 @@ _Use = Literal["agent", "app"]
 _OLDEST_LIBC: Final = 17
 _REQUIRED: Final = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._ -]+\])?\s*==\s*[A-Za-z0-9][A-Za-z0-9.!+_-]*"
-    r"\s*(;[^;#@\\]*?)?(\s+--hash=sha(256|384|512):[0-9a-f]+)+"
+    r"\s*(;((?!\s-)[^;#@\\])*?)?(\s+--hash=sha(256|384|512):[0-9a-f]+)+"
 )
 _FILE: Final = re.compile(
     r"(?P<name>[A-Za-z0-9_.]+)-(?P<version>[A-Za-z0-9.!+_]+)(-[A-Za-z0-9._]+){3,4}\.whl"
