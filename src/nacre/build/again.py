@@ -2,17 +2,24 @@
 """A release's source, found again: the commit that its provenance names, in a place of its own."""
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
+from nacre.build.lock import Lock
 from nacre.build.provenance import Provenance
-from nacre.errors import BuildError
+from nacre.errors import BuildError, NacreError
 
 __all__ = ["checked_out", "project"]
 
 _RECIPE = "nacre.toml"
 _PATIENCE = 600
 _TAIL = 1000
+#: The commit's bytes, whatever this user's Git makes of line ends; no program that a repository names.
+_PLAIN = (
+    *("-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false", "-c", "core.symlinks=true"),
+    *("-c", "protocol.ext.allow=never", "-c", "advice.detachedHead=false"),
+)
 
 
 def checked_out(repository: str, commit: str, folder: Path) -> None:
@@ -26,15 +33,19 @@ def checked_out(repository: str, commit: str, folder: Path) -> None:
     Raises:
         BuildError: ``source-unreachable``.
     """
+    # Who runs this from a hook of Git's has another repository's folder in the environment.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     for words in (
         ("clone", "--quiet", "--no-checkout", "--", repository, str(folder)),
-        ("-C", str(folder), "-c", "advice.detachedHead=false", "checkout", "--quiet", commit),
+        ("-C", str(folder), "checkout", "--quiet", commit, "--"),
     ):
         try:
             done = subprocess.run(  # noqa: S603
-                ["git", "-c", "core.hooksPath=/dev/null", *words],  # noqa: S607
+                ["git", *_PLAIN, *words],  # noqa: S607
+                env={**kept, "GIT_TERMINAL_PROMPT": "0"},
+                stdin=subprocess.DEVNULL,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 check=False,
                 timeout=_PATIENCE,
@@ -47,13 +58,25 @@ def checked_out(repository: str, commit: str, folder: Path) -> None:
 
 
 def project(folder: Path, provenance: Provenance) -> Path:
-    """Find the folder of a source whose ``nacre.toml`` is the one that was built.
+    """Find the folder of a source whose ``nacre.toml`` is the one that was built; of several, with its lock.
 
     Raises:
         BuildError: ``source-other``: no ``nacre.toml`` is that one.
     """
-    for path in sorted(folder.rglob(_RECIPE)):
-        plain = path.is_file() and not path.is_symlink()
-        if plain and hashlib.sha256(path.read_bytes()).digest() == provenance.recipe:
-            return path.parent
-    raise BuildError("source-other", expected=provenance.recipe.hex())
+    found = [
+        path.parent
+        for path in sorted(folder.rglob(_RECIPE))
+        if path.is_file()
+        and not path.is_symlink()
+        and hashlib.sha256(path.read_bytes()).digest() == provenance.recipe
+    ]
+    if not found:
+        raise BuildError("source-other", expected=provenance.recipe.hex())
+    return next((one for one in found if _locked(one) == provenance.lock.hex()), found[0])
+
+
+def _locked(folder: Path) -> str:
+    try:
+        return Lock.load(folder).digest
+    except NacreError:
+        return ""

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from nacre.appraisal.documents import read_bytes
 from nacre.appraisal.release import Release
 from nacre.build import agent, outputs, provenance, rebuilds, statements
 from nacre.build.again import checked_out, project
@@ -22,11 +23,13 @@ from nacre.cli import terminal
 from nacre.cli.about import package_version
 from nacre.cli.build import gramine_option, runtime_of
 from nacre.cli.exits import Exit
-from nacre.cli.lock import inputs_option, means, mirror_option
+from nacre.cli.lock import image_option, inputs_option, means, mirror_option
 from nacre.enclave.configure import configuration
 from nacre.errors import BuildError
 
 __all__ = ["Rebuilt", "command"]
+
+_LONGEST = 1 << 24
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
@@ -52,6 +55,7 @@ class Rebuilt(msgspec.Struct, frozen=True):
 @click.option("--source", metavar="REPOSITORY", help="Where the source is, if not where the release says.")
 @mirror_option
 @inputs_option
+@image_option
 @gramine_option
 @click.option("--offline", is_flag=True, help="Take inputs only from where they are kept.")
 @click.option("--key", metavar="FILE", help="Sign a statement of the outcome with this private key, PEM.")
@@ -64,6 +68,7 @@ def command(
     source: str | None,
     urls: tuple[str, ...],
     folder: Path | None,
+    image: Path | None,
     prefix: Path,
     offline: bool,
     key: str | None,
@@ -78,7 +83,8 @@ def command(
     """
     if (key is None) != (statement is None):
         raise click.UsageError("--key and --statement belong together")
-    made = provenance.read((release / outputs.PROVENANCE).read_bytes(), pinned=None)
+    told = read_bytes(release / outputs.PROVENANCE, what="provenance", limit=_LONGEST)
+    made = provenance.read(told, pinned=None)
     repository = source or made.repository
     if not repository or not made.commit:
         raise BuildError("source-unknown")
@@ -89,23 +95,28 @@ def command(
         recipe = Recipe.load(project(place / "source", made))
         lock = Lock.load(recipe.folder)
         insist_on_lock(recipe, lock, agent=agent.digest())
-        parts = parts_of(lock, means(recipe, urls, folder, offline=offline))
-        image = build(
+        parts = parts_of(lock, means(recipe, urls, folder, offline=offline, image=image))
+        made_again = build(
             recipe,
             lock,
             parts,
-            configure=lambda target, id_: configuration(recipe.app, target, id_),
+            configure=configuration,
             runtime=runtime_of(recipe, prefix),
         )
         rebuilt = place / "rebuilt"
         rebuilt.mkdir()
-        write(image, rebuilt, source=Source(made.repository, made.commit))
+        write(made_again, rebuilt, source=Source(made.repository, made.commit))
         found = compare(release, rebuilt)
         if diffoscope and not as_json:
             _diffoscope(release, rebuilt, found)
     outcome = Rebuilt(said.id, said.fingerprint.hex(), made.commit, not found, found)
     if key is not None and statement is not None:
-        statement.write_bytes(_statement(said, outcome, key))
+        signed = _statement(said, outcome, key)
+        try:
+            statement.write_bytes(signed)
+        except OSError as error:
+            actual = error.strerror or "an error"
+            raise BuildError("output-unwritable", file=str(statement), actual=actual) from None
     _say(outcome, as_json=as_json)
     return Exit.REJECTED if found else Exit.ACCEPTED
 
