@@ -40,7 +40,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     Attributes:
         name: Lower-case letters, digits and dashes, at most 64.
         version: Text.
-        entry: The command and its arguments; run in the source folder.
+        entry: The command and its arguments; run in the source folder. An image built from a container image
+            starts what that says, if this is left out.
         source: The folder with the application's files, below the folder of ``nacre.toml``.
         environment: Variables of the application's process; it gets no others but those of the agent
             (``NACRE_SOCKET``, where the agent listens; ``NACRE_LISTEN``, where the application should).
@@ -57,7 +58,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     name: str
     version: str
-    entry: tuple[str, ...]
+    entry: tuple[str, ...] = ()
     source: str = "."
     environment: dict[str, str] = {}
     port: int | None = None
@@ -108,7 +109,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         for key, problem in build.faults():
             raise below.wrong(key, problem)
         app = document.convert(App)
-        for key, problem in _faults(app):
+        for key, problem in _faults(app, whole=build.base is msgspec.UNSET):
             raise document.wrong(key, problem)
         if _leads_out(file.parent, app.source):
             raise document.wrong(
@@ -128,16 +129,18 @@ def _leads_out(folder: Path, path: str) -> bool:
         return True
 
 
-def _faults(app: App) -> list[tuple[str, str]]:
+def _faults(app: App, *, whole: bool) -> list[tuple[str, str]]:
     """List the keys whose values cannot be, and why."""
     faults = []
     if not _NAME.fullmatch(app.name):
         faults.append(("name", "has to be lower-case letters, digits and dashes, at most 64"))
-    if not app.entry or not all(app.entry):
+    if not all(app.entry) or (whole and not app.entry):
         faults.append(("entry", "has to be a command and its arguments"))
     source = Path(app.source)
     if source.is_absolute() or ".." in source.parts:
         faults.append(("source", f"{app.source!r} is not below the folder of {_FILE}"))
+    if not whole and source != Path():
+        faults.append(("source", "the application is in the container image that build.from names"))
     faults += [
         ("environment", f"{name!r} is not a variable's name")
         for name in app.environment

@@ -11,6 +11,7 @@ import msgspec
 
 from nacre.build import bytecode_of_image, kernels, rootfs, wheels
 from nacre.build.app import Recipe
+from nacre.build.base import Found
 from nacre.build.cpio import LARGEST, Member, members
 from nacre.build.debian import deb
 from nacre.build.kernel import Kernel
@@ -43,12 +44,14 @@ class Parts(NamedTuple):
         wheels: Each wheel and its bytes.
         modules: npm's packages, as they lie in the image.
         kernel: The kernel that was built for it, if one was.
+        image: The container image that the application is of, if it is.
     """
 
     debs: Mapping[Deb, bytes]
     wheels: Mapping[Wheel, bytes]
     modules: tuple[Member, ...]
     kernel: Ready | None = None
+    image: Found | None = None
 
 
 class Layers(NamedTuple):
@@ -114,17 +117,22 @@ def assemble(recipe: Recipe, parts: Parts, files: Files, kernel: Ready, *, pytho
         )
     }
     platform = rootfs.platform(files, python=python, wheels=unpacked["agent"], modules=kernel.modules)
-    tree = [*members(source_of(recipe), below=APP[1:]), *parts.modules]
-    tree += _further(recipe)
-    application = rootfs.application(
-        files,
-        python=python,
-        tree=tree,
-        wheels=unpacked["app"],
-        below=platform,
-    )
+    if parts.image is None:
+        tree = [*members(source_of(recipe), below=APP[1:]), *parts.modules]
+        tree += _further(recipe)
+        application = rootfs.application(
+            files,
+            python=python,
+            tree=tree,
+            wheels=unpacked["app"],
+            below=platform,
+        )
+    else:
+        application = parts.image.members
     if recipe.build.bytecode:
-        compiled = bytecode_of_image.compiled(platform, application, python=python)
+        # Whatever Python a container image has, it is not the one of the agent.
+        ours = () if parts.image else application
+        compiled = bytecode_of_image.compiled(platform, ours, python=python)
         lower = {member.entry.path for member in platform}
         platform += tuple([made for source, made in compiled if source in lower])
         application += tuple([made for source, made in compiled if source not in lower])

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an image is made of, as others name it: one record for each thing that was taken from somewhere.
 
-Source: package-url/purl-spec, ``purl-specification.rst``; its types ``deb``, ``generic``, ``npm``, ``pypi``.
+Source: package-url/purl-spec, ``purl-specification.rst``; its types ``deb``, ``generic``, ``npm``, ``oci``,
+``pypi``.
 """
 
 import re
@@ -15,7 +16,7 @@ from nacre.build.lock import Deb, Lock
 
 __all__ = ["Component", "Kind", "of_lock", "once"]
 
-Kind = Literal["deb", "file", "firmware", "kernel", "npm", "wheel"]
+Kind = Literal["deb", "file", "firmware", "image", "kernel", "npm", "wheel"]
 
 _SAFE = "-._~"
 _ARCHITECTURE = re.compile(r"_([a-z0-9]+)\.deb")
@@ -57,6 +58,8 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
             return f"pkg:pypi/{quote(name.replace('_', '-'), safe=_SAFE)}@{version}"
         if self.kind == "npm":
             return f"pkg:npm/{quote(name, safe=_SAFE + '/')}@{version}"
+        if self.kind == "image":
+            return f"pkg:oci/{quote(name.rpartition('/')[2], safe=_SAFE)}@sha256%3A{self.sha256}"
         if self.architecture:
             suite = f"&distro={self.suite}" if self.suite else ""
             return f"pkg:deb/debian/{quote(name, safe=_SAFE)}@{version}?arch={self.architecture}{suite}"
@@ -77,6 +80,11 @@ def of_lock(lock: Lock) -> tuple[Component, ...]:
         Component(kind="npm", name=one.name, version=one.version, sha256=one.sha256, uses=("app",))
         for one in lock.modules
     ]
+    if lock.base is not None:
+        name, _, version = (lock.base.name or "image").partition(":")
+        found.append(
+            Component(kind="image", name=name, version=version, sha256=lock.base.sha256, uses=("app",))
+        )
     if lock.kernel is not None:
         kernel = lock.kernel
         found.append(

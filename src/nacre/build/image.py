@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from nacre.build import gramine, kernel_cache, layout, npm, outputs, wheels
-from nacre.build.app import Recipe
+from nacre.build import base, gramine, kernel_cache, layout, npm, outputs, wheels
+from nacre.build.app import App, Recipe
 from nacre.build.assemble import Layers, Parts, assemble, files_of, firmware_of, kernel_of, source_of
 from nacre.build.cpio import Member, file, write
 from nacre.build.gramine import Enclave, Gramine
@@ -35,8 +35,9 @@ __all__ = ["COMMAND_LINE", "Image", "build", "insist_on_lock", "origin", "parts_
 #: What every target's kernel is told: a console, and to end when something is wrong.
 COMMAND_LINE = "console=ttyS0 panic=-1 reboot=k random.trust_cpu=on quiet"
 
-#: Returns the agent's configuration for a target, as it is to lie in the image.
-Configure = Callable[[Target, str], bytes]
+#: Returns the agent's configuration, as it is to lie in the image: of the application, for a target, with the
+#: digest of all else in the image, and the folder in which the application starts in a container image.
+Configure = Callable[[App, Target, str, str | None], bytes]
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         files: What is to be written: name in the output folder to content.
         variants: By platform, the registers that it can show.
         enclave: For SGX, the folder that Gramine runs.
+        inside: For an application that is of a container image, the folder in which it starts there.
     """
 
     recipe: Recipe
@@ -59,6 +61,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     files: Mapping[str, bytes]
     variants: Mapping[str, tuple[Variant, ...]]
     enclave: Enclave | None = None
+    inside: str | None = None
 
 
 def origin(recipe: Recipe, lock: Lock, *, agent: str, runtime: Gramine | None = None, author: int = 0) -> str:
@@ -72,7 +75,7 @@ def origin(recipe: Recipe, lock: Lock, *, agent: str, runtime: Gramine | None = 
     further = [Tree.only(recipe.folder / source).digest for _, source in sorted(recipe.build.files.items())]
     if recipe.build.kernel not in ("debian", "nacre"):
         further.append(Tree.read(recipe.folder / recipe.build.kernel).digest)
-    tree = source_of(recipe).digest
+    tree = b"" if lock.base else source_of(recipe).digest
     others = (b"" if runtime is None else runtime.digest, str(author).encode(), *further)
     for part in (bytes.fromhex(agent), bytes.fromhex(lock.digest), tree, *others):
         whole.update(part)
@@ -113,14 +116,20 @@ def parts_of(lock: Lock, means: Means) -> Parts:
     """Get the content of every locked input.
 
     Raises:
-        BuildError: ``input-…``, ``download-…``, ``wheels-…``, ``kernel-unbuilt``.
+        BuildError: ``input-…``, ``download-…``, ``wheels-…``, ``kernel-unbuilt``, ``base-…``, ``oci-…``.
     """
     debs = {one: means.deb(one) for one in lock.packages if one.use != "source"}
     found = {one: wheels.fetch(one, python=lock.python, inputs=means.inputs) for one in lock.wheels}
     for module in lock.modules:
         npm.fetch(module, inputs=means.inputs, download=means.download)
     kernel = None if lock.kernel is None else kernel_cache.locked(lock.kernel, inputs=means.inputs)
-    return Parts(debs, found, npm.members(lock.modules, inputs=means.inputs), kernel)
+    image = None
+    if lock.base is not None:
+        if means.image is not None:
+            digest = f"sha256:{lock.base.sha256}"
+            base.keep(means.image, name=lock.base.name, digest=digest, inputs=means.inputs)
+        image = base.read(lock.base, inputs=means.inputs)
+    return Parts(debs, found, npm.members(lock.modules, inputs=means.inputs), kernel, image)
 
 
 def build(
@@ -132,12 +141,13 @@ def build(
         recipe: Of what.
         lock: What it is made from.
         parts: The content of that.
-        configure: Returns the agent's configuration for a target, given the digest of all else in the image.
+        configure: Returns the agent's configuration.
         runtime: The Gramine that runs an image for SGX; no lock has it.
 
     Raises:
         BuildError: Names what cannot be used; ``gramine-needed``.
     """
+    recipe = base.applied(recipe, parts.image)
     kernel = kernel_of(recipe, parts)
     layers = assemble(recipe, parts, files_of(parts.debs), kernel, python=lock.python)
     line = " ".join(filter(None, (COMMAND_LINE, recipe.build.command_line)))
@@ -145,9 +155,9 @@ def build(
     initrds: dict[bytes, _Initrd] = {}
     files: dict[str, bytes] = {outputs.KERNEL: kernel.image, outputs.COMMAND_LINE: line.encode()}
     variants: dict[str, tuple[Variant, ...]] = {}
-    enclave = None
+    enclave, within = None, parts.image.folder if parts.image else None
     for target in recipe.build.targets:
-        told = configure(target, layers.digest)
+        told = configure(recipe.app, target, layers.digest, within)
         if target == "sgx":
             inside = (*layers.platform, *layers.application, file(layout.CONFIGURATION[1:], told))
             enclave, variants[target] = _enclave(recipe, inside, runtime)
@@ -166,6 +176,7 @@ def build(
         files=files,
         variants=variants,
         enclave=enclave,
+        inside=within,
     )
 
 

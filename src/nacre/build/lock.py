@@ -17,7 +17,7 @@ from nacre.build.recipe import Build
 from nacre.errors import BuildError, ConfigurationError, MalformedEvidence
 from nacre.trust import json
 
-__all__ = ["FILE", "Deb", "Kernel", "Lock", "Module", "Wheel", "recipe_digest"]
+__all__ = ["FILE", "Base", "Deb", "Kernel", "Lock", "Module", "Wheel", "recipe_digest"]
 
 FILE = "nacre.lock"
 
@@ -36,6 +36,7 @@ _Path = Annotated[str, msgspec.Meta(pattern=r"\A(?!.*\.\.)[A-Za-z0-9@][A-Za-z0-9
 _WheelFile = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9+.!_-]*\.whl\Z")]
 _Integrity = Annotated[str, msgspec.Meta(pattern=r"\Asha512-[A-Za-z0-9+/]{86}==\Z")]
 _Place = Annotated[str, msgspec.Meta(pattern=r"\A(?!.*\.\.)node_modules/[A-Za-z0-9@_][A-Za-z0-9@/+.~_-]*\Z")]
+_Reference = Annotated[str, msgspec.Meta(pattern=r"\A([A-Za-z0-9][A-Za-z0-9._/:-]*)?\Z", max_length=257)]
 _Python = Annotated[str, msgspec.Meta(pattern=r"\A3\.[0-9]{1,2}\Z")]
 
 
@@ -132,6 +133,22 @@ class Kernel(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         )
 
 
+class Base(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A container image with the application's files.
+
+    Attributes:
+        name: What people call it.
+        sha256: Of its manifest, hex, from which everything else follows.
+        size: Of that, bytes.
+        left_out: What is not taken over: the path, and what it is or has.
+    """
+
+    name: _Reference = ""
+    sha256: _Sha256
+    size: _Size
+    left_out: tuple[str, ...] = ()
+
+
 class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """All inputs.
 
@@ -146,6 +163,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         wheels: Python's, by use and name.
         modules: npm's, by place.
         kernel: The kernel that is built from one of the packages, if it is.
+        base: The container image that the application is of, if it is.
         left_out: Packages that others depend on and that no file of the image is of.
     """
 
@@ -159,6 +177,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     wheels: tuple[Wheel, ...]
     modules: tuple[Module, ...] = ()
     kernel: Kernel | None = None
+    base: Base | None = None
     left_out: tuple[str, ...] = ()
 
     @classmethod

@@ -2,6 +2,7 @@
 """What inputs are got with: mirrors, the folder where they are kept, and who is told how far it is."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from nacre.build.debian.sources import Mirror
@@ -20,12 +21,14 @@ class Means(NamedTuple):
         inputs: Where files are kept.
         download: Gets files.
         progress: Takes what is being done, in words.
+        image: Where the container image is, if somebody said.
     """
 
     mirrors: tuple[Mirror, ...]
     inputs: Inputs
     download: Download
     progress: Callable[[str], None] = lambda _: None
+    image: Path | None = None
 
     def deb(self, package: Deb) -> bytes:
         """Return a package's bytes, from what is kept or from any mirror.

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Container images of others, as the files that a container of them would see.
 
-Every blob has to have its digest, and every layer, unpacked, the one that the configuration states. Owners,
-times and permissions are not taken over; devices, pipes, setuid and extended attributes are left out, and
-named.
+An image is named by a digest: of an index, of its manifest, or of its configuration, which is what Docker
+calls an image's identifier. Every blob has to have its digest, and every layer, unpacked, the one that the
+configuration states. Owners, times and permissions are not taken over; devices, pipes, setuid and extended
+attributes are left out, and named.
 
 Source: OCI Image Format Specification 1.1: ``image-layout.md``, ``manifest.md``, ``layer.md``.
 """
@@ -13,7 +14,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
@@ -39,7 +40,7 @@ from nacre.build.oci_records import (
 from nacre.errors import BuildError, MalformedEvidence
 from nacre.trust import json
 
-__all__ = ["Image", "read"]
+__all__ = ["Image", "read", "read_manifest"]
 
 _DOCKER: Final = "application/vnd.docker"
 _INDEXES: Final = {INDEX, f"{_DOCKER}.distribution.manifest.list.v2+json"}
@@ -51,6 +52,7 @@ _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 _MAX_DOCUMENT: Final = 1 << 22
 #: Indexes inside each other.
 _MAX_DEPTH: Final = 3
+_MAX_SIZE: Final = 1 << 34
 _CHUNK: Final = 1 << 20
 _GZIP_WINDOW: Final = 31
 
@@ -61,16 +63,25 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     """An image.
 
     Attributes:
-        digest: Of its manifest, ``sha256:…``.
+        manifest: What everything follows from; its digest is the image's.
+        blobs: What it is made of beside the manifest: the configuration and the layers.
+        layers: The digests of the layers, unpacked, the lowest first.
         settings: How a container of it is started.
         members: Its files; contents are read when they are gone through, so folder and scratch have to stay.
         left_out: What has no place in an image of ours: the path, and what it is or has.
     """
 
-    digest: str
+    manifest: Descriptor
+    blobs: tuple[Descriptor, ...]
+    layers: tuple[str, ...]
     settings: Settings
     members: tuple[Member, ...]
     left_out: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """The manifest's, ``sha256:…``."""
+        return self.manifest.digest
 
 
 def read(
@@ -79,7 +90,8 @@ def read(
     scratch: Path,
     architecture: Architecture = "amd64",
     name: str = "",
-    limit: int = 1 << 34,
+    digest: str = "",
+    limit: int = _MAX_SIZE,
 ) -> Image:
     """Read an image from a folder (OCI image layout).
 
@@ -88,6 +100,7 @@ def read(
         scratch: A folder for layers that have to be unpacked first.
         architecture: Which one, where there are images of several.
         name: Which one, where there are several (``org.opencontainers.image.ref.name``).
+        digest: Which one, ``sha256:…``, of any of its documents; for sure, as a name is not.
         limit: The most bytes of all layers, unpacked.
 
     Raises:
@@ -95,58 +108,95 @@ def read(
             ``oci-size``; ``layer-malformed``, ``layer-entry``, ``image-path``.
     """
     try:
-        return _Folder(folder, scratch, limit).image(architecture, name)
+        layout = _decode((folder / LAYOUT_FILE).read_bytes(), Layout, LAYOUT_FILE)
+        if layout.image_layout_version != "1.0.0":
+            raise _wrong(LAYOUT_FILE, f"version {layout.image_layout_version[:32]}")
+        index = _decode((folder / INDEX_FILE).read_bytes(), Index, INDEX_FILE)
+        blobs = _Blobs(lambda one: folder / BLOBS / one, scratch, limit)
+        return blobs.image(blobs.choice(index, architecture, name, digest), architecture)
     except OSError as error:
         raise BuildError("oci-folder", file=str(folder), actual=error.strerror or str(error)) from None
 
 
-class _Folder:
-    def __init__(self, folder: Path, scratch: Path, limit: int) -> None:
-        self._folder = folder
+def read_manifest(
+    manifest: Descriptor,
+    *,
+    place: Callable[[str], Path],
+    scratch: Path,
+    architecture: Architecture = "amd64",
+    limit: int = _MAX_SIZE,
+) -> Image:
+    """Read an image whose blobs are kept somewhere by their SHA-256.
+
+    Args:
+        manifest: Which one.
+        place: Returns where the blob of a digest, hex, is.
+        scratch: As for ``read``, like the rest.
+        architecture: What it has to run on.
+        limit: The most bytes of all layers, unpacked.
+
+    Raises:
+        BuildError: As ``read`` raises.
+    """
+    try:
+        return _Blobs(place, scratch, limit).image(manifest, architecture)
+    except OSError as error:
+        where = str(error.filename or manifest.digest)
+        raise BuildError("oci-folder", file=where, actual=error.strerror or str(error)) from None
+
+
+class _Blobs:
+    def __init__(self, place: Callable[[str], Path], scratch: Path, limit: int) -> None:
+        self._place = place
         self._scratch = scratch
         self._left = limit
 
-    def image(self, architecture: Architecture, name: str) -> Image:
-        self._check_layout()
+    def choice(self, index: Index, architecture: Architecture, name: str, digest: str) -> Descriptor:
         # One image may have several names.
-        images = {one.digest: one for one in self._candidates(name) if _runs_on(one, architecture)}
+        images = {
+            one.digest: one for one in self._candidates(index, name, digest) if _runs_on(one, architecture)
+        }
         found = list(images.values())
         if len(found) != 1:
             names = sorted({(one.annotations or {}).get(NAME, one.digest) for one in found})
             raise BuildError("oci-choice", actual=len(found), expected=architecture, what=", ".join(names))
-        manifest = self._document(found[0], Manifest)
+        return found[0]
+
+    def image(self, descriptor: Descriptor, architecture: Architecture) -> Image:
+        manifest = self._document(descriptor, Manifest)
         config = self._document(manifest.config, Config)
         if (config.architecture, config.os) != (architecture, "linux"):
             raise _wrong("configuration", f"it is for {config.os} on {config.architecture}")
         if config.rootfs.type != "layers" or len(config.rootfs.diff_ids) != len(manifest.layers):
             raise _wrong("configuration", "it does not list the manifest's layers")
         layers = Layers()
-        for descriptor, digest in zip(manifest.layers, config.rootfs.diff_ids, strict=True):
-            layers.add(self._layer(descriptor, digest))
+        for packed, digest in zip(manifest.layers, config.rootfs.diff_ids, strict=True):
+            layers.add(self._layer(packed, digest))
         return Image(
-            digest=found[0].digest,
+            manifest=descriptor,
+            blobs=(manifest.config, *manifest.layers),
+            layers=config.rootfs.diff_ids,
             settings=_settings(config, architecture),
             members=layers.members,
             left_out=layers.left_out,
         )
 
-    def _check_layout(self) -> None:
-        layout = _decode((self._folder / LAYOUT_FILE).read_bytes(), Layout, LAYOUT_FILE)
-        if layout.image_layout_version != "1.0.0":
-            raise _wrong(LAYOUT_FILE, f"version {layout.image_layout_version[:32]}")
-
-    def _candidates(self, name: str) -> Iterator[Descriptor]:
-        index = _decode((self._folder / INDEX_FILE).read_bytes(), Index, INDEX_FILE)
+    def _candidates(self, index: Index, name: str, digest: str) -> Iterator[Descriptor]:
         for one in index.manifests:
             if not name or (one.annotations or {}).get(NAME) == name:
-                yield from self._manifests(one, _MAX_DEPTH)
+                yield from self._manifests(one, digest, _MAX_DEPTH)
 
-    def _manifests(self, descriptor: Descriptor, depth: int) -> Iterator[Descriptor]:
+    def _manifests(self, descriptor: Descriptor, digest: str, depth: int) -> Iterator[Descriptor]:
+        """List the manifests with a digest, or below an index with it, or of a configuration with it."""
+        wanted = "" if descriptor.digest == digest else digest
         if descriptor.media_type in _MANIFESTS:
-            yield descriptor
+            if not wanted or self._document(descriptor, Manifest).config.digest == wanted:
+                yield descriptor
         elif descriptor.media_type in _INDEXES and depth:
             for one in self._document(descriptor, Index).manifests:
-                yield from self._manifests(one, depth - 1)
+                # An index may name images of other platforms that nobody brought here.
+                if not wanted or self._place(_hex(one.digest)).exists():
+                    yield from self._manifests(one, wanted, depth - 1)
 
     def _document(self, descriptor: Descriptor, shape: type[_Shape]) -> _Shape:
         if descriptor.size > _MAX_DOCUMENT:
@@ -158,7 +208,7 @@ class _Folder:
 
     def _blob(self, descriptor: Descriptor) -> BinaryIO:
         """Open a blob of the size that is stated; its digest is the caller's to check."""
-        path = self._folder / BLOBS / _hex(descriptor.digest)
+        path = self._place(_hex(descriptor.digest))
         # What lies here under the blob's name may be a link or a pipe: neither is followed or waited for.
         opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         stream = open(opened, "rb")  # noqa: PTH123, SIM115 (an open descriptor; the caller closes it)
@@ -170,7 +220,7 @@ class _Folder:
 
     def _layer(self, descriptor: Descriptor, digest: str) -> Path:
         """Return the file of a layer, unpacked, as which it has the digest that is stated."""
-        plain = self._folder / BLOBS / _hex(descriptor.digest)
+        plain = self._place(_hex(descriptor.digest))
         if descriptor.media_type == _ZSTD:
             raise BuildError("oci-compression", actual="zstd")
         if descriptor.media_type not in _PLAIN | _GZIP:

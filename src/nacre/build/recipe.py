@@ -11,13 +11,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
-__all__ = ["TARGETS", "Build", "Target"]
+__all__ = ["TARGETS", "Build", "Target", "digest_of"]
 
 Target = Literal["nitro", "qemu", "sgx", "snp", "tdx"]
 #: Everything that an image can be built for; ``qemu`` is a simulated machine.
 TARGETS: tuple[Target, ...] = ("nitro", "qemu", "sgx", "snp", "tdx")
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_IMAGE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._/:-]{0,255}@)?(sha256:[0-9a-f]{64})")
 _SUITE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 #: What the agent answers for; files of an application never replace these.
 _OURS = re.compile(
@@ -31,6 +32,8 @@ class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     Attributes:
         targets: What it is for.
+        base: ``from``: a container image with the application's files, as ``name@sha256:…``; the digest says
+            which, the name is for people. The application sees its files and no others.
         suite: The Debian release that packages come from, by code name; its updates are taken as well.
         runtime: What the application is written in. Python is in every image, for the agent.
         packages: Debian packages whose files the application needs. What they depend on comes along only as
@@ -49,6 +52,8 @@ class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     targets: tuple[Target, ...] = ("qemu",)
+    # Not written where it is unset: locks are of recipes as they are written.
+    base: str | msgspec.UnsetType = msgspec.field(name="from", default=msgspec.UNSET)
     suite: str = "bookworm"
     runtime: Literal["native", "node", "python"] = "python"
     packages: tuple[str, ...] = ()
@@ -81,7 +86,21 @@ class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         # A line break would be the end of the line for some boot loaders and a space for others.
         if not self.command_line.isascii() or not self.command_line.isprintable():
             yield "command_line", "has to be printable ASCII"
+        if self.base is not msgspec.UNSET:
+            yield from self._not_from(self.base)
         yield from self._misplaced()
+
+    def _not_from(self, base: str) -> Iterator[tuple[str, str]]:
+        """List what cannot be of an image whose application is of a container image."""
+        if digest_of(base) is None:
+            yield "from", f"{base!r} says no digest: name@sha256:…, as nacre measure shows it"
+        for key in ("packages", "requirements", "package_lock", "shell", "files"):
+            if getattr(self, key):
+                yield key, "has to be in the container image that from names"
+        if self.runtime != "python":
+            yield "runtime", "has to be in the container image that from names"
+        if "sgx" in self.targets:
+            yield "targets", "sgx: Gramine has one root for the application and the agent"
 
     def paths(self) -> Iterator[tuple[str, str]]:
         """List what is read below the folder of ``nacre.toml``: the key that names it, and its path there."""
@@ -100,6 +119,12 @@ class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for path in self.files:
             if not _inside(path) or _OURS.fullmatch(path):
                 yield "files", f"{path!r} is no place for a file of the application"
+
+
+def digest_of(base: str) -> str | None:
+    """Return the digest, ``sha256:…``, in the name of a container image; None if there is none."""
+    found = _IMAGE.fullmatch(base)
+    return found and found[1]
 
 
 def _inside(path: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from nacre.build import agent, kernel_cache, npm, rootfs, wheels
+from nacre.build import agent, base, kernel_cache, npm, rootfs, wheels
 from nacre.build.app import Recipe
 from nacre.build.assemble import Parts, assemble, files_of, firmware_of, kernel_of
 from nacre.build.debian.closure import Pool
@@ -79,6 +79,7 @@ def resolve(recipe: Recipe, means: Means, *, requirements: Path = agent.REQUIREM
     Raises:
         BuildError, ConfigurationError: Name what cannot be found or used.
     """
+    image = base.wanted(recipe, source=means.image, inputs=means.inputs)
     archive = _Archive(means)
     pool = archive.pool(recipe.build.suite)
     python = _python(pool)
@@ -92,7 +93,9 @@ def resolve(recipe: Recipe, means: Means, *, requirements: Path = agent.REQUIREM
         {wheel: means.inputs.read(_input(wheel)) for wheel in found},
         npm.members(modules, inputs=means.inputs),
         built and built[1],
+        base.read(image, inputs=means.inputs) if image else None,
     )
+    base.applied(recipe, parts.image)
     files = files_of(debs)
     for target in set(recipe.build.targets) & set(_FIRMWARE):
         firmware_of(debs, target)
@@ -109,6 +112,7 @@ def resolve(recipe: Recipe, means: Means, *, requirements: Path = agent.REQUIREM
         wheels=tuple(sorted(found, key=lambda one: (one.use, one.name))),
         modules=modules,
         kernel=built and built[0],
+        base=image,
         left_out=tuple(sorted({one.name for one in chosen} - {one.name for one in kept})),
     )
 

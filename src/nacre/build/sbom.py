@@ -24,6 +24,7 @@ _TYPES: dict[Kind, str] = {
     "deb": "library",
     "file": "file",
     "firmware": "firmware",
+    "image": "container",
     "kernel": "operating-system",
     "npm": "library",
     "wheel": "library",

@@ -13,13 +13,16 @@ from nacre.build import components, gramine, oci, outputs, provenance
 from nacre.build.accounts import accounts
 from nacre.build.folder import sums
 from nacre.build.image import Image
-from nacre.build.layout import APP, USER
+from nacre.build.layout import APP, ROOT, USER
 from nacre.build.releases import release_text
+from nacre.build.rootfs import AGENT_PLACE
 
 __all__ = ["Source", "write"]
 
 _ABOUT: Final = "The registers of an image, computed from its bytes by nacre build."
 _BUILDER: Final = "urn:uuid:0c6f2ef2-8c0e-4b3c-9a5b-0d6b7a0f7c11"
+#: What puts an application into the container image that it is of.
+_CONFINE: Final = f"/{AGENT_PLACE}/nacre/enclave/boot/confine.py"
 _PATIENCE: Final = 30
 _PAGES: Final = ("https://", "ssh://")
 
@@ -75,15 +78,23 @@ def write(image: Image, folder: Path, *, source: Source) -> None:
     (folder / outputs.RELEASE).write_text(text, encoding="utf-8")
     document, _ = write_as(Release.parse(text), "corim")
     (folder / outputs.CORIM).write_bytes(document)
-    settings = oci.Settings(entry=app.entry, environment=app.environment, folder=APP, user=f"{USER}:{USER}")
     layers = (image.layers.platform, image.layers.application)
-    oci.write(folder / outputs.OCI, layers, settings, name=f"{app.name}:{app.version}")
+    oci.write(folder / outputs.OCI, layers, _settings(image), name=f"{app.name}:{app.version}")
     if image.enclave is not None:
         (folder / outputs.GRAMINE).mkdir()
         gramine.place(image.enclave, folder / outputs.GRAMINE)
     for name, content in accounts(image).items():
         (folder / name).write_bytes(content)
     (folder / outputs.PROVENANCE).write_bytes(_provenance(image, folder, source))
+
+
+def _settings(image: Image) -> oci.Settings:
+    """Say how a container of an image's files starts the application, without an agent."""
+    app = image.recipe.app
+    if image.inside is None:
+        return oci.Settings(entry=app.entry, environment=app.environment, folder=APP, user=f"{USER}:{USER}")
+    inside = ("/usr/bin/python3", "-ISB", _CONFINE, "--inside", ROOT, image.inside, str(USER))
+    return oci.Settings(entry=(*inside, *app.entry), environment=app.environment)
 
 
 def _provenance(image: Image, folder: Path, source: Source) -> bytes:

@@ -18,7 +18,7 @@ from nacre.build.surface_text import compared, lines
 from nacre.build.write import Source, write
 from nacre.cli import terminal
 from nacre.cli.author import Author, author
-from nacre.cli.lock import inputs_option, means, mirror_option
+from nacre.cli.lock import image_option, inputs_option, means, mirror_option
 from nacre.enclave.configure import configuration
 from nacre.errors import BuildError
 
@@ -77,6 +77,7 @@ class Built(msgspec.Struct, frozen=True):
 )
 @mirror_option
 @inputs_option
+@image_option
 @gramine_option
 @click.option("--sgx-key", metavar="FILE", help="Sign the SGX image: RSA, 3072 bits, exponent 3, PEM.")
 @click.option("--offline", is_flag=True, help="Take inputs only from where they are kept.")
@@ -94,6 +95,7 @@ def command(
     output: Path | None,
     urls: tuple[str, ...],
     folder: Path | None,
+    image: Path | None,
     prefix: Path,
     sgx_key: str | None,
     offline: bool,
@@ -111,7 +113,7 @@ def command(
     code = agent.digest()
     insist_on_lock(recipe, lock, agent=code)
     place = output or recipe.folder / "dist"
-    if place.resolve().is_relative_to((recipe.folder / recipe.app.source).resolve()):
+    if not lock.base and place.resolve().is_relative_to((recipe.folder / recipe.app.source).resolve()):
         raise BuildError("output-inside", file=str(place), actual=recipe.app.source)
     runtime = runtime_of(recipe, prefix)
     signer = author(sgx_key) if sgx_key else None
@@ -119,20 +121,20 @@ def command(
     made_from = origin(recipe, lock, agent=code, runtime=runtime, author=modulus)
     same = unchanged(place, made_from)
     if not same:
-        parts = parts_of(lock, means(recipe, urls, folder, offline=offline))
-        image = build(
+        parts = parts_of(lock, means(recipe, urls, folder, offline=offline, image=image))
+        made = build(
             recipe,
             lock,
             parts,
-            configure=lambda target, release: configuration(recipe.app, target, release),
+            configure=configuration,
             runtime=runtime,
         )
         source = Source.of(recipe.folder, output=place)
 
         def whole(new: Path) -> None:
-            write(image, new, source=source)
-            if signer and runtime and image.enclave:
-                _sign(image.enclave, recipe, new, runtime=runtime, signer=signer)
+            write(made, new, source=source)
+            if signer and runtime and made.enclave:
+                _sign(made.enclave, recipe, new, runtime=runtime, signer=signer)
 
         replace(place, whole, origin=made_from)
     _say(recipe, lock, place, same=same, as_json=as_json)

@@ -16,7 +16,7 @@ from nacre.build.resolve import resolve, with_agent
 from nacre.cli import terminal
 from nacre.errors import BuildError, ConfigurationError
 
-__all__ = ["command", "inputs_option", "keyring_option", "means", "mirror_option"]
+__all__ = ["command", "image_option", "inputs_option", "keyring_option", "means", "mirror_option"]
 
 mirror_option = click.option(
     "--mirror",
@@ -40,6 +40,13 @@ keyring_option = click.option(
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
     help="Whose signatures of a --mirror's index are believed; the keys of Debian's archive, if left out.",
 )
+image_option = click.option(
+    "--from",
+    "image",
+    metavar="IMAGE",
+    type=click.Path(exists=True, path_type=Path),
+    help="The container image that nacre.toml names: a folder (OCI layout), or what docker save wrote.",
+)
 
 
 @click.command("lock")
@@ -47,6 +54,7 @@ keyring_option = click.option(
 @mirror_option
 @keyring_option
 @inputs_option
+@image_option
 @click.option(
     "--agent", "only_agent", is_flag=True, help="Keep every other input: take the agent of this Nacre."
 )
@@ -58,6 +66,7 @@ def command(
     urls: tuple[str, ...],
     keyring: str | None,
     folder: Path | None,
+    image: Path | None,
     only_agent: bool,
     check: bool,
     as_json: bool,
@@ -71,7 +80,7 @@ def command(
     if only_agent:
         made = with_agent(Lock.load(recipe.folder), recipe)
     else:
-        made = resolve(recipe, means(recipe, urls, folder, offline=False, keyring=keyring))
+        made = resolve(recipe, means(recipe, urls, folder, offline=False, keyring=keyring, image=image))
     path = recipe.folder / FILE
     old = _old(recipe.folder)
     if check:
@@ -88,6 +97,7 @@ def command(
         [
             f"{path}: {packages} packages, {wheels} wheels, {modules} modules; {size >> 20} MiB",
             *(f"  {line}" for line in _changes(old, made)),
+            *(f"  left out of the container image: {terminal.clean(line)}" for line in _left_out(made)),
         ]
     )
     return 0
@@ -104,7 +114,13 @@ def _write(path: Path, made: Lock) -> None:
 
 
 def means(
-    recipe: Recipe, urls: tuple[str, ...], folder: Path | None, *, offline: bool, keyring: str | None = None
+    recipe: Recipe,
+    urls: tuple[str, ...],
+    folder: Path | None,
+    *,
+    offline: bool,
+    keyring: str | None = None,
+    image: Path | None = None,
 ) -> Means:
     """Return how inputs are got: from mirrors that somebody named, or from this machine's."""
     suites = (recipe.build.suite, f"{recipe.build.suite}-updates")
@@ -116,6 +132,7 @@ def means(
         Inputs(folder, offline=offline),
         Download(_progress) if seen else Download(),
         lambda words: terminal.note([f"{words} …"]),
+        image,
     )
 
 
@@ -132,14 +149,22 @@ def _old(folder: Path) -> Lock | None:
         return None
 
 
+def _left_out(lock: Lock) -> tuple[str, ...]:
+    return lock.base.left_out if lock.base else ()
+
+
 def _changes(old: Lock | None, new: Lock) -> list[str]:
     """List in words what another lock has instead."""
     if old is None:
         return []
-    before = {one.name: one.version for one in (*old.packages, *old.wheels, *old.modules)}
-    after = {one.name: one.version for one in (*new.packages, *new.wheels, *new.modules)}
+    before, after = _versions(old), _versions(new)
     return [
         f"{name}  {before.get(name, '(new)')} → {after.get(name, '(gone)')}"
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     ]
+
+
+def _versions(lock: Lock) -> dict[str, str]:
+    found = {one.name: one.version for one in (*lock.packages, *lock.wheels, *lock.modules)}
+    return found | ({lock.base.name or "the container image": lock.base.sha256} if lock.base else {})

@@ -54,6 +54,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Attributes:
         app: The application, as in ``nacre.toml``.
         app_directory: Where its files are; its process runs there.
+        app_root: The folder that its process has for its root; ``confine`` has to be able to.
         public: Where the world is answered: ``unix:PATH``, ``tcp:HOST:PORT`` or ``vsock:PORT``.
         socket: Path of the Unix socket where the app is answered. The app's own socket, ``NACRE_LISTEN``, is
             ``app.sock`` in the same folder.
@@ -73,6 +74,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     app: App
     app_directory: str
+    app_root: str | None = None
     public: Annotated[str, msgspec.Meta(pattern=_LISTENER)]
     socket: Socket
     release: Annotated[str, msgspec.Meta(pattern=_DIGEST)]

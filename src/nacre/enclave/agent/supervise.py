@@ -151,11 +151,15 @@ class Supervisor:
     def _started(self, before: tuple[str, ...], stdin: int) -> "subprocess.Popen[bytes]":
         config = self._config
         user = config.app_user
+        inside: tuple[str, ...] = ()
+        if config.app_root is not None:
+            # Whoever changes the root has to be root; who confines the application changes the user too.
+            inside, user = ("--inside", config.app_root, config.app_directory, str(user or os.getuid())), None
         if not config.app.port:
             Path(config.app_socket).unlink(missing_ok=True)
         return subprocess.Popen(  # noqa: S603 (running it is what this is for)
-            [*before, *config.confine, *config.app.entry],
-            cwd=config.app_directory,
+            [*before, *config.confine, *inside, *config.app.entry],
+            cwd=config.app_root or config.app_directory,
             env=self.environment(),
             stdin=stdin,
             stdout=subprocess.PIPE,

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -ISB confine.py COMMAND…``: an application that cannot go around the agent.
+"""``python -ISB confine.py [--inside ROOT FOLDER USER] COMMAND…``: an app that cannot go around the agent.
 
 In a machine the way to the host is a kind of socket (AF_VSOCK), which the kernel gives to every user. Through
 it the application could reach whatever the host listens with, past the list of hosts that the release names,
 and of a simulated machine even the security module, past the agent that says what may be signed. So the
 kernel is told to give the application, and all that it starts, sockets of the ordinary kinds only.
+
+An application of a container image has that image for its root, too: it would not find its own libraries
+otherwise. That keeps it from nothing that other applications can reach; what does is that it is not root.
 
 Source: Linux, ``Documentation/userspace-api/seccomp_filter.rst``; ``include/uapi/linux/seccomp.h``,
 ``filter.h``, ``audit.h``.
@@ -36,6 +39,7 @@ _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER_AT, _PROCESSOR_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
 _ALLOW, _ERROR, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NOT_STARTED: Final = 126
+_INSIDE: Final = "--inside"
 
 
 class _Program(ctypes.Structure):
@@ -72,6 +76,13 @@ def filtered(machine: str) -> bytes:
 
 def main(command: Sequence[str]) -> int:
     """Become the command; returns only if that fails."""
+    if command[0] == _INSIDE:
+        _, root, folder, user, *command = command
+        try:
+            _enter(root, folder, int(user))
+        except OSError as error:
+            sys.stderr.write(f"{folder} in the application's image: {error.strerror}\n")
+            return _NOT_STARTED
     libc = ctypes.CDLL(None, use_errno=True)
     try:
         code = filtered(os.uname().machine)
@@ -90,6 +101,14 @@ def main(command: Sequence[str]) -> int:
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror}\n")
     return _NOT_STARTED
+
+
+def _enter(root: str, folder: str, user: int) -> None:
+    os.chroot(root)
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    os.chdir(folder)
 
 
 if __name__ == "__main__":

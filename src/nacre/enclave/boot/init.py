@@ -6,13 +6,16 @@ Nothing is asked of the network or of the host: all that runs lies in the image,
 
 import ctypes
 import errno
+import fcntl
 import os
+import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
-from nacre.build.layout import BEFORE, CONFIGURATION, MODULES
+from nacre.build.layout import BEFORE, CONFIGURATION, MODULES, ROOT, SHARED
 from nacre.enclave.agent.__main__ import main as agent
 from nacre.enclave.agent.supervise import say
 from nacre.enclave.boot.confine import CONFINE
@@ -32,6 +35,8 @@ _MOUNTS: Final = (
 )
 #: A kernel may have been built without them.
 _OPTIONAL = {"securityfs", "configfs"}
+_BIND_ALL: Final = 0x1000 | 0x4000
+_SET_FLAGS, _UP = 0x8914, 1
 _POWER_OFF: Final = 0x4321FEDC
 _FAILED = 70
 
@@ -43,6 +48,7 @@ def main() -> None:
     try:
         _mount()
         _load(Path(MODULES))
+        _answer_itself()
         simulated = sorted(Path(BEFORE).glob("*"))
         if not simulated and not beat():
             say("init", "the parent instance did not answer the heartbeat")
@@ -68,6 +74,18 @@ def _mount() -> None:
         done = _LIBC.mount(source.encode(), target.encode(), kind.encode(), flags, options.encode())
         if done != 0 and kind not in _OPTIONAL:
             raise OSError(ctypes.get_errno(), f"{target}: {os.strerror(ctypes.get_errno())}")
+    for name in SHARED if Path(ROOT).is_dir() else ():
+        if _LIBC.mount(f"/{name}".encode(), f"{ROOT}/{name}".encode(), None, _BIND_ALL, None) != 0:
+            raise OSError(ctypes.get_errno(), f"{ROOT}/{name}: {os.strerror(ctypes.get_errno())}")
+
+
+def _answer_itself() -> None:
+    """Let the agent reach an application with a port: 127.0.0.1 answers once its interface is up."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            fcntl.ioctl(asking, _SET_FLAGS, struct.pack("16sh22x", b"lo", _UP))
+    except OSError as error:  # a kernel without IPv4 runs applications that have no port
+        say("init", f"127.0.0.1 does not answer: {error}")
 
 
 def _load(folder: Path) -> None:

@@ -16,6 +16,7 @@ from nacre.build.tree import Tree
 from nacre.enclave.agent.config import Config, Limits
 from nacre.enclave.instances import Instance, Instances, Options, runtime_folder
 from nacre.enclave.launch import launcher
+from nacre.errors import EnclaveError
 from nacre.platforms.device import DevicePaths
 from nacre.platforms.simulation import Root
 
@@ -93,9 +94,11 @@ def planned(
 
     Raises:
         ConfigurationError: `nacre.toml` cannot be used.
-        EnclaveError: `launcher-unknown`.
+        EnclaveError: `launcher-unknown`, `base-unbuilt`.
     """
     app = App.load(source)
+    if not (app.entry or options.image):
+        raise EnclaveError("base-unbuilt", what=app.name)
     instance = Instance(
         id="",
         app=app.name,

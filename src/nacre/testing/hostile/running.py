@@ -17,7 +17,7 @@ import msgspec
 
 from nacre.build.app import App
 from nacre.enclave.launch.process import insist_on_sandbox
-from nacre.errors import ConfigurationError
+from nacre.errors import ConfigurationError, EnclaveError
 from nacre.testing.hostile.client import Ended, Offer
 from nacre.testing.hostile.events import Event, Log
 from nacre.testing.hostile.faults import FAULTS, Kind, impossible
@@ -141,10 +141,12 @@ def run(
     Raises:
         ConfigurationError: ``nacre.toml`` cannot be used; ``hostile-invariants``.
         BuildError: The application's files cannot be measured.
-        EnclaveError: ``hostile-start``, ``sandbox-missing``; the development root's.
+        EnclaveError: ``base-unbuilt``, ``hostile-start``, ``sandbox-missing``; the development root's.
     """
     insist_on_sandbox()
     app = App.load(folder)
+    if not app.entry:
+        raise EnclaveError("base-unbuilt", what=app.name)
     if not (folder / _FILE).is_file():
         raise ConfigurationError("hostile-invariants", what=_FILE, actual=f"there is none in {folder}")
     place = Path(tempfile.mkdtemp(prefix="nacre-"))  # its path leaves room for a socket's name
