@@ -6,16 +6,21 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from tests.build.debian.archive import Archive
+from tests.build.debian.archive import Archive, Key
 
 from nacre.build.app import Recipe
 from nacre.build.debian.sources import Mirror
 from nacre.build.download import Download
 from nacre.build.inputs import Inputs
+from nacre.build.lock import Lock
 from nacre.build.means import Means
+from nacre.build.resolve import resolve
 
+#: A package that an application needs.
+TOOL = 'packages = ["tool"]\n'
 _NAMES = ("cryptography", "h11", "msgspec")
 
 
@@ -78,3 +83,24 @@ def ways_of(archive: Archive, inputs: Path, *, offline: bool = False) -> Means:
     suites = ("bookworm", "bookworm-updates")
     mirrors = tuple([Mirror(archive.url, name, str(archive.key.keyring)) for name in suites])
     return Means(mirrors, Inputs(inputs, offline=offline), Download())
+
+
+class World(NamedTuple):
+    """An application in the folder ``app`` with its lock, and everything that it was made from."""
+
+    folder: Path
+    lock: Lock
+    agents: Path
+
+    @classmethod
+    def make(cls, folder: Path, key: Key) -> "World":
+        """Resolve once, with pip, which asks nobody but a folder."""
+        archive = Archive(folder / "mirror", key)
+        archive.publish()
+        agents = requirements(folder / "wheels")
+        recipe = application(folder / "app", build=TOOL)
+        with pytest.MonkeyPatch.context() as patch:
+            ask_only(folder / "wheels", patch)
+            lock = resolve(recipe, ways_of(archive, folder / "inputs"), requirements=agents)
+        (folder / "app" / "nacre.lock").write_bytes(lock.encode())
+        return cls(folder, lock, agents)

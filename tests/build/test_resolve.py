@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 from tests.build.debian.archive import KERNEL, Archive, Key, deb, entry
-from tests.build.recipes import application, ask_only, requirements, ways_of
+from tests.build.recipes import TOOL, World, application, ask_only, requirements, ways_of
 
 from nacre.build import agent
 from nacre.build.image import Image, build, insist_on_lock, parts_of
@@ -18,30 +18,11 @@ from nacre.build.means import Means
 from nacre.build.resolve import resolve
 from nacre.errors import BuildError
 
-_TOOL = 'packages = ["tool"]\n'
-
-
-class World(NamedTuple):
-    """An application in the folder ``app`` with its lock, and everything that it was made from."""
-
-    folder: Path
-    lock: Lock
-    agents: Path
-
 
 @pytest.fixture(scope="module")
 def resolved(key: Key, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Resolve once, with pip, which asks nobody but a folder."""
-    folder = tmp_path_factory.mktemp("world")
-    archive = Archive(folder / "mirror", key)
-    archive.publish()
-    agents = requirements(folder / "wheels")
-    recipe = application(folder / "app", build=_TOOL)
-    with pytest.MonkeyPatch.context() as patch:
-        ask_only(folder / "wheels", patch)
-        lock = resolve(recipe, ways_of(archive, folder / "inputs"), requirements=agents)
-    (folder / "app" / "nacre.lock").write_bytes(lock.encode())
-    return World(folder, lock, agents)
+    return World.make(tmp_path_factory.mktemp("world"), key)
 
 
 @pytest.fixture
@@ -58,7 +39,7 @@ def _means(world: World, inputs: str = "inputs", *, offline: bool = False) -> Me
 
 
 def _built(world: World, lock: Lock, means: Means, app: str = "app") -> Image:
-    recipe = application(world.folder / app, build=_TOOL)
+    recipe = application(world.folder / app, build=TOOL)
     insist_on_lock(recipe, lock, agent=agent.digest())
     return build(recipe, lock, parts_of(lock, means), configure=lambda *_: b"{}\n")
 
@@ -84,7 +65,7 @@ class Attack(NamedTuple):
         nothing.write_text("# nothing\n")
         return resolve(application(folder, build=build), self.means, requirements=nothing)
 
-    def refused(self, build: str = _TOOL) -> tuple[str, str]:
+    def refused(self, build: str = TOOL) -> tuple[str, str]:
         """Return the code and the words of the refusal."""
         with pytest.raises(BuildError) as caught:
             self.resolved(self.folder / "app", build)
@@ -184,7 +165,7 @@ def test_a_lock_that_lies_is_found_out(world: World) -> None:
 
 
 def test_a_lock_is_of_one_recipe_and_one_agent(world: World) -> None:
-    recipe = application(world.folder / "app", build=_TOOL)
+    recipe = application(world.folder / "app", build=TOOL)
     changed = application(world.folder / "changed", build='packages = ["tool", "libc6"]\n')
     for one, lock, digest, code in (
         (changed, world.lock, world.lock.agent, "lock-stale"),

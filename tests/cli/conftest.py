@@ -2,12 +2,16 @@
 """The command as users meet it: a process of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from tests.build.debian.archive import Key
+from tests.build.recipes import World, ask_only
 
 from nacre.enclave.instances import Instances, end
 
@@ -85,3 +89,20 @@ def recorded(examples: Path) -> Callable[..., list[str]]:
         return [*said, "--offline", "--at", _MOMENTS[platform]]
 
     return words
+
+
+@pytest.fixture(scope="session")
+def resolved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Key]]:
+    """An application with its lock, and who signed the archive that its inputs are of."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        key = Key.make(Path(folder) / "key")
+        yield World.make(tmp_path_factory.mktemp("world"), key), key
+        key.end()
+
+
+@pytest.fixture
+def world(resolved: tuple[World, Key], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A copy of it in ``tmp_path``, to be spoiled."""
+    shutil.copytree(resolved[0].folder, tmp_path, dirs_exist_ok=True)
+    ask_only(tmp_path / "wheels", monkeypatch)
+    return World(tmp_path, resolved[0].lock, tmp_path / "wheels" / "requirements.txt")
