@@ -3,8 +3,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +76,32 @@ def test_processors() -> None:
     assert filtered("x86_64") != filtered("aarch64")
     with pytest.raises(KeyError):
         filtered("sparc")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its root")
+def test_a_container_image_is_the_application_s_root(tmp_path: Path) -> None:
+    for name in ("usr", "bin", "lib", "lib64"):  # what a shell needs, and no more
+        if Path(f"/{name}").is_symlink():
+            (tmp_path / name).symlink_to(f"usr/{name}")
+    for path in ("usr/bin/dash", "usr/bin/id", *_libraries("/usr/bin/dash"), *_libraries("/usr/bin/id")):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(f"/{path}", tmp_path / path)
+    (tmp_path / "srv").mkdir()
+    (tmp_path / "srv" / "here").touch()
+    tmp_path.chmod(0o755)
+    line = ("dash", "-c", "id -u; id -G; pwd; echo *; echo /*; exec 3< ../../../../etc/passwd")
+    done = _confined("--inside", str(tmp_path), "/srv", "1000", *line)
+    assert done.stdout.splitlines()[:4] == ["1000", "1000", "/srv", "here"]
+    assert "/etc" not in done.stdout
+    assert "No such file" in done.stderr
+    absent = _confined("--inside", str(tmp_path), "/elsewhere", "1000", *line)
+    assert absent.returncode == 126
+    assert absent.stderr == "/elsewhere in the application's image: No such file or directory\n"
+
+
+def _libraries(program: str) -> list[str]:
+    told = subprocess.run(["ldd", program], capture_output=True, check=True, text=True).stdout  # noqa: S607
+    words = [word for line in told.splitlines() for word in line.split() if word.startswith("/")]
+    return [
+        str(Path(word).resolve() if word.startswith("/usr") else Path(f"/usr{word}"))[1:] for word in words
+    ]
