@@ -56,8 +56,9 @@ def command(files: tuple[str, ...], *, explain: bool, diff: bool, as_json: bool,
 
     A FILE is one that tells what it is: an enclave image (EIF), an SGX stream (.sgxs) or signature (.sig),
     Gramine's manifest (.manifest.sgx), a unified kernel image, an event log of a TPM, of a TD or of dstack,
-    or what --json wrote. A FOLDER is one that nacre build wrote. Otherwise options name the parts. The
-    registers of evidence are shown too, unverified.
+    a container image's archive, or what --json wrote. A FOLDER is one that nacre build wrote, a container
+    image (OCI layout) or a release of dstack's. Otherwise options name the parts. The registers of evidence
+    are shown too, unverified.
 
     With --diff two files are compared, or a file with the parts; it exits with 10 if they differ.
     """

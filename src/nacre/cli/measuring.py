@@ -13,7 +13,7 @@ from nacre.build.parallel import threads
 from nacre.cli.inputs import MAX_EVIDENCE
 from nacre.cli.measured import Measured, read
 from nacre.errors import ConfigurationError, MalformedEvidence, UnsupportedEvidence, VerificationError
-from nacre.platforms.measuring import Measurement
+from nacre.platforms.measuring import Measurement, Part
 
 __all__ = ["TEES", "Given", "measured"]
 
@@ -23,6 +23,7 @@ TEES: Final = ("nitro", "snp", "sev-es", "sev", "tdx", "sgx", "tpm")
 
 _EIF, _JSON, _LIST, _PE, _SGXS = b".eif", b"{", b"[", b"MZ", b"ECREATE\0"
 _LOG, _LOG_AT = b"Spec ID Event03\0", 32
+_TAR, _TAR_AT = b"ustar", 257
 _MIB = 1 << 20
 #: Shorter registers of evidence are numbers, and shown as such.
 _DIGEST = 32
@@ -96,7 +97,7 @@ def measured(path: str, given: Given) -> Measured:
         return _fitting(read(bytes(data), source=path), given)
     if data[: len(_EIF)] == _EIF:
         return _eif(path, data, given)
-    known = _file(data, given)
+    known = _file(path, data, given)
     found = _evidence(path, data) if known is None else Measured(known[0], path, known[1])
     return _fitting(found, given)
 
@@ -107,10 +108,12 @@ def _fitting(found: Measured, given: Given) -> Measured:
     return found
 
 
-def _file(data: memoryview, given: Given) -> tuple[str, Measurement] | None:
+def _file(path: str, data: memoryview, given: Given) -> tuple[str, Measurement] | None:
     """Measure a file by what it begins with; None if that tells nothing."""
     if data[_LOG_AT : _LOG_AT + len(_LOG)] == _LOG:
         return _log(bytes(data), given)
+    if data[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR:
+        return "container", _container(Path(path))
     if data[: len(_PE)] == _PE:
         from nacre.platforms.tpm import uki  # noqa: PLC0415 (each loads only what it uses)
 
@@ -186,9 +189,13 @@ def _log(data: bytes, given: Given) -> tuple[str, Measurement]:
 
 
 def _folder(path: Path, given: Given) -> Measured:
-    """Take the parts from a folder that ``nacre build`` wrote."""
-    from nacre.build import outputs  # noqa: PLC0415 (as above)
+    """Take the parts from a folder that ``nacre build`` wrote, or a release of dstack's, or an image."""
+    from nacre.build import dstack_image, oci_records, outputs  # noqa: PLC0415 (as above)
 
+    if (path / oci_records.LAYOUT_FILE).is_file():
+        return _fitting(Measured("container", str(path), _container(path)), given)
+    if (path / dstack_image.METADATA).is_file():
+        return _dstack(path, given)
     tee = _need(given.tee, "--tee")
     if tee == "nitro":
         return measured(str(path / outputs.EIF), given)
@@ -205,6 +212,31 @@ def _folder(path: Path, given: Given) -> Measured:
         command_line=given.command_line if line is None else bytes(line).decode(errors="replace"),
     )
     return Measured(tee, str(path), _parts(parts))
+
+
+def _container(path: Path) -> Measurement:
+    from nacre.build import measured_image  # noqa: PLC0415 (as above)
+
+    return measured_image.measured(path)
+
+
+def _dstack(path: Path, given: Given) -> Measured:
+    from nacre.build import dstack_image  # noqa: PLC0415 (as above)
+
+    image = dstack_image.read(path)
+    parts = msgspec.structs.replace(
+        given,
+        firmware=str(image.firmware),
+        kernel=str(image.kernel),
+        initrd=(str(image.initrd),),
+        command_line=image.command_line,
+    )
+    known, name = _tdx(parts), "os_image_hash"
+    listed = Part(
+        register=name, label="sha256sum.txt", input="list of files", size=image.size, digest=image.digest
+    )
+    found = Measurement({**known.registers, name: image.digest}, (*known.parts, listed))
+    return _fitting(Measured("tdx", str(path), found), given)
 
 
 def _gramine(manifest: bytes, given: Given) -> Measurement:
