@@ -96,13 +96,8 @@ def command(
         lock = Lock.load(recipe.folder)
         insist_on_lock(recipe, lock, agent=agent.digest())
         parts = parts_of(lock, means(recipe, urls, folder, offline=offline, image=image))
-        made_again = build(
-            recipe,
-            lock,
-            parts,
-            configure=configuration,
-            runtime=runtime_of(recipe, prefix),
-        )
+        runtime = runtime_of(recipe, prefix)
+        made_again = build(recipe, lock, parts, configure=configuration, runtime=runtime)
         rebuilt = place / "rebuilt"
         rebuilt.mkdir()
         write(made_again, rebuilt, source=Source(made.repository, made.commit))
