@@ -9,6 +9,7 @@ import importlib.metadata
 import io
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -76,6 +77,8 @@ def origin(recipe: Recipe, lock: Lock, *, agent: str, runtime: Gramine | None = 
     if recipe.build.kernel not in ("debian", "nacre"):
         further.append(Tree.read(recipe.folder / recipe.build.kernel).digest)
     tree = b"" if lock.base else source_of(recipe).digest
+    # A version that is being worked on does not change its number.
+    further.append(Tree.read(Path(__file__).parent).digest)
     others = (b"" if runtime is None else runtime.digest, str(author).encode(), *further)
     for part in (bytes.fromhex(agent), bytes.fromhex(lock.digest), tree, *others):
         whole.update(part)

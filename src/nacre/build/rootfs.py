@@ -43,6 +43,29 @@ AGENT_PLACE = "usr/lib/python3/dist-packages"
 _OURS = ("etc/nacre/", f"{MODULES[1:]}/", f"{AGENT_PLACE}/nacre/")
 _CERTIFICATES = "usr/share/ca-certificates/mozilla/"
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+_BUSYBOX = "usr/bin/busybox"
+#: What people look for who look around; busybox has more under its own name.
+_COMMANDS = (
+    *(
+        "ash",
+        "cat",
+        "cp",
+        "df",
+        "dmesg",
+        "du",
+        "env",
+        "find",
+        "free",
+        "grep",
+        "head",
+        "id",
+        "kill",
+        "less",
+        "ls",
+    ),
+    *("mkdir", "more", "mv", "ps", "pwd", "rm", "rmdir", "sed", "sh", "sleep", "sort", "stat", "tail", "top"),
+    *("touch", "uname", "uptime", "vi", "wc", "xargs"),
+)
 #: What no program reads, or only programs that no image has.
 _UNREAD = (
     *("usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/lintian/", "usr/share/bug/"),
@@ -62,7 +85,7 @@ _UNUSED_EXTENSIONS = (
     *("_test", "_ctypes_test", "_xx", "xx", "_tkinter", "_curses", "_dbm", "_gdbm", "nis", "ossaudiodev"),
     *("audioop", "readline"),
 )
-_UNUSED_PREFIXES = ("config-", "_sysconfigdata_")
+_UNUSED_PREFIXES = ("config-",)
 
 
 class Files(NamedTuple):
@@ -101,10 +124,7 @@ def platform(
         if name not in files.whole:
             raise BuildError("lock-incomplete", what=name)
     interpreter = [
-        member
-        for name in packages
-        for member in files.whole[name]
-        if _used(member.entry.path, python)
+        member for name in packages for member in files.whole[name] if _used(member.entry.path, python)
     ]
     loaded = [
         file(f"{MODULES[1:]}/{number:02}-{name}", content) for number, (name, content) in enumerate(modules)
@@ -154,17 +174,26 @@ def application(
         for member in members
         if not member.entry.path.startswith(_UNREAD)
     ]
-    certificates = sorted(
-        (one for one in whole if one.entry.path.startswith(_CERTIFICATES)), key=lambda one: one.entry.path
-    )
-    if certificates:  # as update-ca-certificates does, which is a script of the package
-        whole.append(file(_BUNDLE, b"".join(bytes_of(one) for one in certificates)))
+    whole += _as_scripts_would(whole)
     wanted = [*tree, *wheels, *whole]
     found = tuple(_new(_with_libraries(wanted, files, present.values()), present))
     for member in found:
         if member.entry.path.startswith(_OURS):
             raise BuildError("image-ours", file=member.entry.path)
     arranged((*present.values(), *found))  # a folder of one may be a file or a link of the other
+    return found
+
+
+def _as_scripts_would(members: Iterable[Member]) -> list[Member]:
+    """Make what packages make when they are installed, which they are not here."""
+    found: list[Member] = []
+    known = {member.entry.path: member for member in members}
+    certificates = [known[path] for path in sorted(known) if path.startswith(_CERTIFICATES)]
+    if certificates:  # update-ca-certificates
+        found.append(file(_BUNDLE, b"".join(bytes_of(one) for one in certificates)))
+        found.append(link("usr/lib/ssl/cert.pem", f"/{_BUNDLE}"))
+    if _BUSYBOX in known:
+        found += [link(f"usr/bin/{name}", "busybox") for name in _COMMANDS]
     return found
 
 

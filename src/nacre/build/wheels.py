@@ -185,7 +185,8 @@ def _placed(name: str) -> str | None:
         return rest if rest and kind in ("purelib", "platlib") else None
     if first.endswith(".dist-info") and rest in _INSTALLER:
         return None
-    return name
+    # What somebody else compiled: the image's own interpreter does that.
+    return None if "__pycache__" in name.split("/") else name
 
 
 def _libc(file_name: str) -> Iterator[str]:
