@@ -170,3 +170,6 @@ def test_a_source_that_is_not_committed_is_not_named(
     capsys.readouterr()
     assert released.again() == Exit.INTERNAL
     assert "which commit" in capsys.readouterr().err
+    _committed(released.source)
+    released.build(released.folder)  # nothing of the image has changed, but what is known of it
+    assert released.again() == Exit.ACCEPTED

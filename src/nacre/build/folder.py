@@ -25,7 +25,7 @@ def unchanged(folder: Path, origin: str) -> bool:
 
     Args:
         folder: Where an earlier build wrote.
-        origin: The digest of everything that an image depends on, hex.
+        origin: What tells everything that an image depends on; one line.
     """
     try:
         return _listed(folder) == (origin, sums(folder))

@@ -118,7 +118,9 @@ def command(
     runtime = runtime_of(recipe, prefix)
     signer = author(sgx_key) if sgx_key else None
     modulus = signer.modulus if signer else 0
-    made_from = origin(recipe, lock, agent=code, runtime=runtime, author=modulus)
+    source = Source.of(recipe.folder, output=place)
+    # Of another commit the same image has another provenance.
+    made_from = " ".join((origin(recipe, lock, agent=code, runtime=runtime, author=modulus), *source)).strip()
     same = unchanged(place, made_from)
     if not same:
         parts = parts_of(lock, means(recipe, urls, folder, offline=offline, image=image))
@@ -129,7 +131,6 @@ def command(
             configure=configuration,
             runtime=runtime,
         )
-        source = Source.of(recipe.folder, output=place)
 
         def whole(new: Path) -> None:
             write(made, new, source=source)
