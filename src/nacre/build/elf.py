@@ -71,7 +71,7 @@ def read(data: bytes, *, file: str) -> Needs | None:
         return None
     try:
         return _needs(data)
-    except (struct.error, ValueError):
+    except (struct.error, ValueError, OverflowError):
         raise BuildError("elf-malformed", file=file) from None
 
 
