@@ -96,28 +96,42 @@ def make(
             such option, or it depends on something that is not asked for.
     """
     version_of_tools = tools()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        progress("unpacking the source")
-        tree = _unpacked(source, folder)
-        asked = fragments(targets)
-        (folder / "asked.config").write_text(asked, encoding="utf-8")
-        built = folder / "built"
-        built.mkdir()
-        line = ["make", "--silent", f"O={built}", "ARCH=x86"]
-        environment = {**_ENVIRONMENT, "PATH": os.environ.get("PATH", os.defpath)}
-        configured = {**environment, "KCONFIG_ALLCONFIG": str(folder / "asked.config")}
-        progress("configuring")
-        _run([*line, "allnoconfig"], tree, configured)
-        config = (built / ".config").read_text(encoding="utf-8")
-        _insist(asked, config)
-        kernels.insist(config, targets=targets)
-        progress("compiling")
-        _run([*line, f"-j{jobs or os.cpu_count() or 1}", "bzImage"], tree, environment)
-        image = (built / "arch/x86/boot/bzImage").read_bytes()
-    match = _VERSION.search(config)
-    ready = Ready(version=match[1] if match else "", image=image, config=config)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            ready = _made(source, Path(name), targets=targets, progress=progress, jobs=jobs)
+    except OSError as error:
+        raise BuildError("kernel-failed", actual=f"{error.filename}: {error.strerror}") from None
     return Made(ready=ready, tools=version_of_tools)
+
+
+def _made(
+    source: bytes,
+    folder: Path,
+    *,
+    targets: Sequence[Target],
+    progress: Callable[[str], None],
+    jobs: int | None,
+) -> Ready:
+    progress("unpacking the source")
+    tree = _unpacked(source, folder)
+    asked = fragments(targets)
+    (folder / "asked.config").write_text(asked, encoding="utf-8")
+    built = folder / "built"
+    built.mkdir()
+    line = ["make", "--silent", f"O={built}", "ARCH=x86"]
+    environment = {**_ENVIRONMENT, "PATH": os.environ.get("PATH", os.defpath)}
+    configured = {**environment, "KCONFIG_ALLCONFIG": str(folder / "asked.config")}
+    progress("configuring")
+    _run([*line, "allnoconfig"], tree, configured)
+    config = (built / ".config").read_text(encoding="utf-8", errors="replace")
+    version = _VERSION.search(config)
+    if version is None:
+        raise BuildError("kernel-failed", actual="its configuration names no version")
+    _insist(asked, config)
+    kernels.insist(config, targets=targets)
+    progress("compiling")
+    _run([*line, f"-j{jobs or os.cpu_count() or 1}", "bzImage"], tree, environment)
+    return Ready(version=version[1], image=(built / "arch/x86/boot/bzImage").read_bytes(), config=config)
 
 
 def _insist(asked: str, config: str) -> None:
@@ -143,6 +157,7 @@ def _unpacked(source: bytes, folder: Path) -> Path:
     done = subprocess.run(
         ["tar", "--extract", "--xz", "--no-same-owner"],  # noqa: S607
         cwd=place,
+        env={"PATH": os.environ.get("PATH", os.defpath)},  # none of this user's options of tar's
         input=bytes_of(archives[0]),
         capture_output=True,
         check=False,
