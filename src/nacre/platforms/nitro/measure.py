@@ -11,8 +11,8 @@ All of it takes one pass, and a second over the further ramdisks: until the firs
 and PCR1 have the same hash.
 
 Not proven here:
-    A real Nitro hypervisor: the registers are those that QEMU's reader computes, and that a guest saw which
-    QEMU had booted. To prove it: compare with ``nitro-cli describe-eif``, and with a document of the enclave.
+    A real Nitro hypervisor: the registers are those that QEMU's reader and AWS's own library compute, and
+    that a guest saw which QEMU had booted. To prove it: compare with a document of the enclave.
 
 Source: AWS, "Where to get an enclave's measurements"; qemu/qemu, ``hw/core/eif.c`` and
 ``hw/virtio/virtio-nsm.c``.
