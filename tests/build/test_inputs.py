@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is kept is believed by its digest alone; a lock of somebody else names nothing but inputs."""
 
+import contextlib
 import http.server
 import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from nacre.build.debian.index import Snapshot
 from nacre.build.download import Download
 from nacre.build.inputs import Input, Inputs
-from nacre.build.lock import Deb, Lock, Module, Wheel
+from nacre.build.lock import Deb, Lock, Module, Wheel, insist_on_newer
 from nacre.errors import BuildError, ConfigurationError
 
 _SHA = "a" * 64
@@ -57,6 +59,27 @@ def _code(inputs: Inputs, wanted: Input) -> str:
 def test_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "nacre.lock").write_bytes(_LOCK.encode())
     assert Lock.load(tmp_path) == _LOCK
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fine"),
+    [
+        ("Wed, 25 Nov 2026 00:00:00 UTC", "Wed, 25 Nov 2026 00:00:00 UTC", True),
+        ("Wed, 25 Nov 2026 00:00:00 UTC", "Wed, 25 Nov 2026 00:00:01 UTC", True),
+        ("Wed, 25 Nov 2026 00:00:00 UTC", "Tue, 24 Nov 2026 23:59:59 UTC", False),
+        ("Wed, 25 Nov 2026 00:00:00 UTC", "", False),
+        ("Wed, 25 Nov 2026 00:00:00 UTC", "Wed, 99 Nov 2026 00:00:00 UTC", False),
+        ("some day", "Tue, 24 Nov 2026 23:59:59 UTC", True),
+    ],
+)
+def test_no_lock_goes_back_in_time(before: str, after: str, *, fine: bool) -> None:
+    locks = [
+        msgspec.structs.replace(_LOCK, snapshots=(Snapshot(suite="bookworm", date=date, sha256=_SHA),))
+        for date in (before, after)
+    ]
+    with contextlib.nullcontext() if fine else pytest.raises(BuildError, match="of a newer one"):
+        insist_on_newer(*locks)
+    insist_on_newer(msgspec.structs.replace(locks[0], snapshots=()), locks[1])
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,17 @@ def test_an_archive_of_nobody_s_is_not_believed(
     assert "not signed by anybody" in capsys.readouterr().err
 
 
+def test_an_index_of_yesterday_is_not_gone_back_to(
+    own: World, key: Key, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = own.folder / "app" / "nacre.lock"
+    before = path.read_bytes()
+    Archive(own.folder / "mirror", key).publish(at="Tue, 24 Nov 2026 23:59:59 UTC")
+    assert cli.main(_words(own, key)) == Exit.INTERNAL
+    assert path.read_bytes() == before
+    assert "of a newer one" in capsys.readouterr().err
+
+
 def test_a_lock_that_cannot_be_written_is_named(
     own: World, key: Key, capsys: pytest.CaptureFixture[str]
 ) -> None:

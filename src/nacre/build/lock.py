@@ -5,6 +5,8 @@ Whoever has the files, from wherever, builds the same bytes; whoever has others 
 """
 
 import hashlib
+import math
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -17,7 +19,7 @@ from nacre.build.recipe import Build
 from nacre.errors import BuildError, ConfigurationError, MalformedEvidence
 from nacre.trust import json
 
-__all__ = ["FILE", "Base", "Deb", "Kernel", "Lock", "Module", "Wheel", "recipe_digest"]
+__all__ = ["FILE", "Base", "Deb", "Kernel", "Lock", "Module", "Wheel", "insist_on_newer", "recipe_digest"]
 
 FILE = "nacre.lock"
 
@@ -207,6 +209,27 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def digest(self) -> str:
         """SHA-256 of the lock as it is written, hex."""
         return hashlib.sha256(self.encode()).hexdigest()
+
+
+def insist_on_newer(old: Lock, new: Lock) -> None:
+    """Refuse a lock of older states of suites than another's: an index that was replaced is signed as well.
+
+    Raises:
+        BuildError: ``index-older``.
+    """
+    before = {one.suite: one.date for one in old.snapshots}
+    for one in new.snapshots:
+        known = before.get(one.suite, "")
+        if _moment(one.date) < _moment(known):
+            raise BuildError("index-older", what=one.suite, expected=known, actual=one.date)
+
+
+def _moment(date: str) -> float:
+    """Return the time that an index states; the beginning of time where it states none."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return -math.inf
 
 
 def recipe_digest(build: Build, folder: Path) -> str:

@@ -10,7 +10,7 @@ from nacre.build.app import Recipe
 from nacre.build.debian.sources import ARCHIVE_KEYRING, Mirror, mirrors
 from nacre.build.download import Download
 from nacre.build.inputs import Inputs
-from nacre.build.lock import FILE, Lock
+from nacre.build.lock import FILE, Lock, insist_on_newer
 from nacre.build.means import Means
 from nacre.build.resolve import resolve, with_agent
 from nacre.cli import terminal
@@ -83,6 +83,8 @@ def command(
         made = resolve(recipe, means(recipe, urls, folder, offline=False, keyring=keyring, image=image))
     path = recipe.folder / FILE
     old = _old(recipe.folder)
+    if old is not None:
+        insist_on_newer(old, made)
     if check:
         if old != made:
             raise BuildError("lock-changed", file=str(path))
