@@ -283,6 +283,12 @@ def test_recipes_that_cannot_be(tmp_path: Path, key: str, lines: list[str]) -> N
         Recipe.load(tmp_path)
 
 
+def test_the_template_is_a_recipe(repository: Path) -> None:
+    recipe = Recipe.load(repository / "examples" / "images" / "docker")
+    assert recipe.build.base == f"app@sha256:{'0' * 64}"
+    assert recipe.app.entry == ()
+
+
 def test_a_source_beside_a_container_image_is_refused(tmp_path: Path) -> None:
     text = f'name = "a"\nversion = "1"\nsource = "src"\n[build]\nfrom = "sha256:{"1" * 64}"\n'
     (tmp_path / "nacre.toml").write_text(text)

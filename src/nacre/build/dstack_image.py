@@ -4,6 +4,11 @@
 What dstack calls the image's hash is the SHA-256 of ``sha256sum.txt``, which lists the files. That says
 nothing if the list is not of these files, so each that is measured is compared with it.
 
+Not proven here:
+    A whole release of dstack's: the reader is tried on one that the tests make. To prove it: give
+    ``nacre measure`` the folder of a release, and compare with ``dstack-mr measure`` and with evidence of a
+    machine that it starts.
+
 Source: Dstack-TEE/meta-dstack, ``mkimage.sh``; Dstack-TEE/dstack, ``dstack-mr/cli/src/main.rs``.
 """
 

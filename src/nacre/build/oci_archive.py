@@ -4,6 +4,11 @@
 Such a tar archive is an OCI image layout, or has Docker's older form: a list of images in ``manifest.json``,
 each with its configuration and its layers. From the latter the layout is made that it would have.
 
+Not proven here:
+    Docker and Podman themselves: archives are those of buildah and skopeo, and of the tests in every variant
+    of the description. To prove it: give ``nacre measure`` what ``docker save`` writes, and compare
+    ``config`` with the image's ID.
+
 Source: OCI Image Format Specification 1.1, ``image-layout.md``; moby/moby, ``image/spec/spec.md``.
 """
 
