@@ -91,6 +91,13 @@ def test_a_module_lies_where_npm_would_put_it(registry: Registry) -> None:
     ]
 
 
+def test_addresses_may_be_left_out(registry: Registry) -> None:
+    (found,) = registry.locked({"resolved": ""})
+    assert found.path == "left/-/left-1.0.0.tgz"
+    (found,) = registry.locked({"resolved": "", "name": "left"}, place="node_modules/right")
+    assert (found.name, found.place, found.path) == ("right", "node_modules/right", "left/-/left-1.0.0.tgz")
+
+
 def test_what_other_systems_and_development_need_is_left_out(registry: Registry) -> None:
     for change in ({"dev": True}, {"os": ["darwin"]}, {"os": ["!linux"]}, {"cpu": ["arm64"]}):
         assert registry.locked(change) == ()
@@ -111,7 +118,7 @@ def test_what_other_systems_and_development_need_is_left_out(registry: Registry)
         ({"resolved": "file:../left.tgz"}, "npm-source"),
         ({"resolved": "https://registry.example/../../etc/left.tgz"}, "npm-source"),
         ({"resolved": "https://["}, "npm-source"),
-        ({"resolved": ""}, "npm-source"),
+        ({"resolved": "", "version": "1 0"}, "npm-source"),
         ({"resolved": "https://registry.example/none/-/none-1.0.0.tgz"}, "download-failed"),
     ],
 )

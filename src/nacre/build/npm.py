@@ -41,6 +41,7 @@ _ARCHIVE = re.compile(r"(?:[\w@%+~-][\w@%+.~-]*/)*[\w@%+~-][\w@%+.~-]*\.tgz", re
 class _Listed(msgspec.Struct, frozen=True):
     """What is used of an entry in the file; npm writes much more."""
 
+    name: str = ""
     version: str = ""
     resolved: str = ""
     integrity: str = ""
@@ -109,7 +110,9 @@ def _locked(place: str, one: _Listed, inputs: Inputs, download: Download) -> Mod
         raise BuildError("npm-source", what=name, actual=place)
     if one.scripts:
         raise BuildError("npm-script", what=name)
-    path = _path(one.resolved)
+    # npm may be told to leave addresses out, and a package to be installed under another's name.
+    real = one.name or name
+    path = _path(one.resolved) if one.resolved else _usual(real, one.version)
     if path is None:
         raise BuildError("npm-source", what=name, actual=one.resolved or "nothing")
     data = download.get(f"{_registry()}/{path}", limit=_MAX_ARCHIVE)
@@ -126,6 +129,12 @@ def _locked(place: str, one: _Listed, inputs: Inputs, download: Download) -> Mod
         integrity=one.integrity,
         path=path,
     )
+
+
+def _usual(name: str, version: str) -> str | None:
+    """Return where registries have a version of a package; None if there can be no such."""
+    path = f"{name}/-/{name.rpartition('/')[2]}-{version}.tgz"
+    return path if _ARCHIVE.fullmatch(path) else None
 
 
 def _path(url: str) -> str | None:
