@@ -163,13 +163,22 @@ def _committed_without(released: Released) -> str:
 def test_a_source_that_is_not_committed_is_not_named(
     released: Released, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def commit() -> str:
+        released.build(released.folder)
+        return provenance.read((released.folder / "provenance.json").read_bytes(), pinned=None).commit
+
+    (released.source / ".gitignore").write_text("__pycache__\nnew.py\nother\n")
+    (released.app / "src" / "__pycache__").mkdir()
+    (released.app / "src" / "__pycache__" / "main.pyc").write_bytes(b"")
+    (released.app / "other").write_text("no part of the image")
+    head = _committed(released.source)
+    assert commit() == head
     (released.app / "src" / "new.py").write_text("")
-    released.build(released.folder)
-    made = provenance.read((released.folder / "provenance.json").read_bytes(), pinned=None)
-    assert made.commit == ""
+    assert commit() == ""
     capsys.readouterr()
     assert released.again() == Exit.INTERNAL
     assert "which commit" in capsys.readouterr().err
+    (released.source / ".gitignore").unlink()
     _committed(released.source)
     released.build(released.folder)  # nothing of the image has changed, but what is known of it
     assert released.again() == Exit.ACCEPTED

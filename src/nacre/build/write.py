@@ -16,6 +16,7 @@ from nacre.build.image import Image
 from nacre.build.layout import APP, ROOT, USER
 from nacre.build.releases import release_text
 from nacre.build.rootfs import AGENT_PLACE
+from nacre.build.tree import LEFT_OUT
 
 __all__ = ["Source", "write"]
 
@@ -39,18 +40,23 @@ class Source(NamedTuple):
     commit: str
 
     @classmethod
-    def of(cls, folder: Path, *, output: Path) -> "Source":
+    def of(cls, folder: Path, *, output: Path, files: Path | None = None) -> "Source":
         """Ask Git, before anything is written.
 
         Args:
             folder: The application's.
             output: Where the image is going to be: what lies there is no part of the source.
+            files: What all of goes into the image, even what Git ignores.
         """
         here, there = folder.resolve(), output.resolve()
         inside = there.is_relative_to(here) and there != here
         own = [f":(exclude,literal){there.relative_to(here).as_posix()}"] if inside else []
         if _git(folder, "status", "--porcelain", "--", ".", *own) != "":
             return cls("", "")
+        ignored = _git(files, "status", "--porcelain", "--ignored", "--", ".") if files else ""
+        for line in (ignored or "").splitlines():
+            if line.startswith("!!") and LEFT_OUT.isdisjoint(line[3:].strip('"').split("/")):
+                return cls("", "")
         commit = _git(folder, "rev-parse", "HEAD") or ""
         # Whoever can read the provenance is not to learn the builder's password.
         repository = re.sub("^https://[^/]*@", "https://", _git(folder, "remote", "get-url", "origin") or "")

@@ -118,7 +118,7 @@ def command(
     runtime = runtime_of(recipe, prefix)
     signer = author(sgx_key) if sgx_key else None
     modulus = signer.modulus if signer else 0
-    source = Source.of(recipe.folder, output=place)
+    source = Source.of(recipe.folder, output=place, files=recipe.folder / recipe.app.source)
     # Of another commit the same image has another provenance.
     made_from = " ".join((origin(recipe, lock, agent=code, runtime=runtime, author=modulus), *source)).strip()
     same = unchanged(place, made_from)
