@@ -19,7 +19,9 @@ import nacre
 from nacre.build.bytecode import compiled
 from nacre.build.cpio import Member, file, folder, link, members, write
 from nacre.build.elf import closure
-from nacre.build.layout import APP, CONFIGURATION, MODULES, USER
+from nacre.build.layout import APP, CONFIGURATION, MODULES
+from nacre.build.rootfs import GROUPS, USERS
+from nacre.build.stdlib import UNUSED, unused
 from nacre.build.tree import LEFT_OUT, Entry, Tree
 from nacre.errors import BuildError
 
@@ -30,20 +32,11 @@ from nacre.enclave.boot.init import main
 
 main()
 """
-_USERS = f"root:x:0:0:::\napp:x:{USER}:{USER}::{APP}:\n".encode()
-_GROUPS = f"root:x:0:\napp:x:{USER}:\n".encode()
 _NAME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _STDLIB = f"usr/lib/{_NAME}"
 #: Parts of the standard library that no enclave has a use for, or that tell how the interpreter was built.
-_UNUSED = LEFT_OUT | {
-    *("test", "tests", "idlelib", "tkinter", "turtledemo", "turtle.py", "ensurepip", "lib2to3", "pydoc_data"),
-    *("site-packages", "dist-packages", "sitecustomize.py", "EXTERNALLY-MANAGED", "venv", "distutils"),
-}
-_UNUSED_PREFIXES = ("config-", "_sysconfigdata_")
-_UNUSED_EXTENSIONS = (
-    *("_test", "_ctypes_test", "_xx", "xx", "_tkinter", "_curses", "_dbm", "_gdbm", "nis", "ossaudiodev"),
-    *("audioop", "readline"),
-)
+_UNUSED = LEFT_OUT | UNUSED | {"site-packages", "dist-packages"}
+_UNUSED_PREFIX = "_sysconfigdata_"
 #: What the agent imports; of cffi only the part that runs.
 _DEPENDENCIES = {"cryptography": "", "cffi": "_cffi_backend", "h11": "", "msgspec": ""}
 _IMPORTS = """
@@ -89,8 +82,8 @@ def contents(
     return (
         file("init", _INIT, program=True),
         file(CONFIGURATION[1:], configuration),
-        file("etc/passwd", _USERS),
-        file("etc/group", _GROUPS),
+        file("etc/passwd", USERS),
+        file("etc/group", GROUPS),
         *(folder(name) for name in ("dev", "proc", "run", "sys", "tmp")),
         *loaded,
         *python,
@@ -141,9 +134,7 @@ def _compiled(python: Iterable[Member]) -> Iterator[Member]:
 
 
 def _unused(path: str) -> bool:
-    name = posixpath.basename(path)
-    extension = "/lib-dynload/" in path and name.startswith(_UNUSED_EXTENSIONS)
-    return extension or any(part.startswith(_UNUSED_PREFIXES) for part in path.split("/"))
+    return unused(path) or any(part.startswith(_UNUSED_PREFIX) for part in path.split("/"))
 
 
 def _distribution(name: str, part: str, below: str) -> Iterator[tuple[str, Path]]:

@@ -13,11 +13,14 @@ from nacre.build import agent
 from nacre.build.cpio import Member, arranged, file, folder, link
 from nacre.build.layout import APP, MODULES, USER
 from nacre.build.libraries import bytes_of, destination, needed
+from nacre.build.stdlib import unused
 from nacre.errors import BuildError
 
 __all__ = [
     "AGENT_PLACE",
     "AGENT_WHEELS",
+    "GROUPS",
+    "USERS",
     "Files",
     "application",
     "contributors",
@@ -36,8 +39,9 @@ from nacre.enclave.boot.init import main
 
 main()
 """
-_USERS = f"root:x:0:0:::\napp:x:{USER}:{USER}::{APP}:\n".encode()
-_GROUPS = f"root:x:0:\napp:x:{USER}:\n".encode()
+#: The files ``/etc/passwd`` and ``/etc/group``.
+USERS = f"root:x:0:0:::\napp:x:{USER}:{USER}::{APP}:\n".encode()
+GROUPS = f"root:x:0:\napp:x:{USER}:\n".encode()
 AGENT_PLACE = "usr/lib/python3/dist-packages"
 #: Whatever lies there is run or believed by the agent.
 _OURS = ("etc/nacre/", f"{MODULES[1:]}/", f"{AGENT_PLACE}/nacre/")
@@ -74,18 +78,6 @@ _UNREAD = (
     *("usr/share/binfmts/", "usr/share/debhelper/", "usr/share/perl5/debconf", "var/", "etc/cron", "boot/"),
     *("usr/include/", "usr/lib/pkgconfig/", "etc/apt/", "etc/dpkg/", "etc/init.d/", "usr/lib/systemd/"),
 )
-#: Parts of the standard library that no enclave has a use for.
-_UNUSED = frozenset(
-    {
-        *("test", "tests", "idlelib", "tkinter", "turtledemo", "turtle.py", "ensurepip", "lib2to3"),
-        *("pydoc_data", "sitecustomize.py", "EXTERNALLY-MANAGED", "venv", "distutils", "__pycache__"),
-    }
-)
-_UNUSED_EXTENSIONS = (
-    *("_test", "_ctypes_test", "_xx", "xx", "_tkinter", "_curses", "_dbm", "_gdbm", "nis", "ossaudiodev"),
-    *("audioop", "readline"),
-)
-_UNUSED_PREFIXES = ("config-",)
 
 
 class Files(NamedTuple):
@@ -131,8 +123,8 @@ def platform(
     ]
     own = [
         file("init", _INIT, program=True),
-        file("etc/passwd", _USERS),
-        file("etc/group", _GROUPS),
+        file("etc/passwd", USERS),
+        file("etc/group", GROUPS),
         *(folder(name) for name in ("dev", "proc", "run", "sys", "tmp")),
         *(link(name, f"usr/{name}") for name in ("bin", "lib", "lib64", "sbin")),
         *(folder(f"usr/{name}") for name in ("bin", "lib", "lib64", "sbin")),
@@ -237,18 +229,9 @@ def _new(members: Iterable[Member], present: Mapping[str, Member]) -> Iterator[M
 
 
 def _used(path: str, python: str) -> bool:
-    if path.startswith(_UNREAD) or path.startswith("etc/") or not path.startswith("usr/"):
-        return False
-    if path.startswith("usr/bin/"):
-        return path == f"usr/bin/python{python}"
-    parts = path.split("/")
-    extension = "/lib-dynload/" in path and parts[-1].startswith(_UNUSED_EXTENSIONS)
-    return (
-        not extension
-        and _UNUSED.isdisjoint(parts)
-        and not any(part.startswith(_UNUSED_PREFIXES) for part in parts)
-        and path.startswith(f"usr/lib/python{python}/")
-    )
+    if path.startswith(f"usr/lib/python{python}/"):
+        return not unused(path)
+    return path == f"usr/bin/python{python}"
 
 
 def _run_by_agent(path: str) -> bool:
