@@ -149,7 +149,11 @@ def _packages(recipe: Recipe, pool: Pool, python: str) -> list[Deb]:
     wanted += ["nodejs"] if recipe.build.runtime == "node" else []
     wanted += ["busybox-static"] if recipe.build.shell else []
     uses = {name: "python" if name in own else "whole" for name in wanted}
-    return [_deb(package, uses.get(package.name, "libraries")) for package in pool.closure(wanted)]
+    closure = pool.closure(wanted)
+    if recipe.build.runtime == "node":
+        # Debian keeps parts of Node's own library in packages of their own.
+        uses |= {one.name: "whole" for one in closure if one.name.startswith("node-")}
+    return [_deb(package, uses.get(package.name, "libraries")) for package in closure]
 
 
 def _built(recipe: Recipe, chosen: Sequence[Deb], means: Means) -> tuple[Kernel, Ready] | None:
