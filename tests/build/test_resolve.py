@@ -208,6 +208,7 @@ def test_what_the_archive_does_not_have_is_named(attack: Attack, depends: str) -
     [
         ("./etc/nacre/boot.d/first", "image-ours"),
         ("./usr/lib/nacre/modules/99-evil.ko", "image-ours"),
+        ("./image/dev", "image-ours"),
         ("./usr/lib/python3/dist-packages/nacre/evil.so", "image-ours"),
         ("./init", "image-twice"),
         ("./usr/bin/python3.11", "image-twice"),

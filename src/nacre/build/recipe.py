@@ -22,8 +22,8 @@ _IMAGE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._/:-]{0,255}@)?(sha256:[0-9a-f]{6
 _SUITE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 #: What the agent answers for; files of an application never replace these.
 _OURS = re.compile(
-    r"(app|bin|dev|etc/(group|nacre|passwd)|init|lib|lib64|proc|run|sbin|sys|tmp|usr/lib/(nacre|python3[^/]*))"
-    r"(/.*)?"
+    r"(app|bin|dev|etc/(group|nacre|passwd)|image|init|lib|lib64|proc|run|sbin|sys|tmp"
+    r"|usr/lib/(nacre|python3[^/]*))(/.*)?"
 )
 
 

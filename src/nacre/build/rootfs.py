@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from nacre.build import agent
 from nacre.build.cpio import Member, arranged, file, folder, link
-from nacre.build.layout import APP, MODULES, USER
+from nacre.build.layout import APP, MODULES, ROOT, USER
 from nacre.build.libraries import bytes_of, destination, needed
 from nacre.build.stdlib import unused
 from nacre.errors import BuildError
@@ -44,7 +44,7 @@ USERS = f"root:x:0:0:::\napp:x:{USER}:{USER}::{APP}:\n".encode()
 GROUPS = f"root:x:0:\napp:x:{USER}:\n".encode()
 AGENT_PLACE = "usr/lib/python3/dist-packages"
 #: Whatever lies there is run or believed by the agent.
-_OURS = ("etc/nacre/", f"{MODULES[1:]}/", f"{AGENT_PLACE}/nacre/")
+_OURS = ("etc/nacre/", f"{MODULES[1:]}/", f"{AGENT_PLACE}/nacre/", f"{ROOT[1:]}/")
 _CERTIFICATES = "usr/share/ca-certificates/mozilla/"
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 _BUSYBOX = "usr/bin/busybox"
