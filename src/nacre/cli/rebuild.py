@@ -99,9 +99,13 @@ def command(
         runtime = runtime_of(recipe, prefix)
         made_again = build(recipe, lock, parts, configure=configuration, runtime=runtime)
         rebuilt = place / "rebuilt"
-        rebuilt.mkdir()
-        write(made_again, rebuilt, source=Source(made.repository, made.commit))
-        found = compare(release, rebuilt)
+        try:
+            rebuilt.mkdir()
+            write(made_again, rebuilt, source=Source(made.repository, made.commit))
+        except OSError as error:
+            actual = error.strerror or "an error"
+            raise BuildError("output-unwritable", file=str(rebuilt), actual=actual) from None
+        found = _compared(release, rebuilt)
         if diffoscope and not as_json:
             _diffoscope(release, rebuilt, found)
     outcome = Rebuilt(said.id, said.fingerprint.hex(), made.commit, not found, found)
@@ -114,6 +118,14 @@ def command(
             raise BuildError("output-unwritable", file=str(statement), actual=actual) from None
     _say(outcome, as_json=as_json)
     return Exit.REJECTED if found else Exit.ACCEPTED
+
+
+def _compared(release: Path, rebuilt: Path) -> tuple[Difference, ...]:
+    try:
+        return compare(release, rebuilt)
+    except OSError as error:
+        actual = error.strerror or "an error"
+        raise BuildError("tree-unreadable", file=str(error.filename or release), actual=actual) from None
 
 
 def _statement(release: Release, outcome: Rebuilt, key: str) -> bytes:
