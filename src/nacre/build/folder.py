@@ -15,7 +15,7 @@ from pathlib import Path
 from nacre.build.outputs import SUMS
 from nacre.errors import BuildError
 
-__all__ = ["replace", "sums", "unchanged"]
+__all__ = ["replace", "stated", "sums", "unchanged"]
 
 _MARK = "# nacre build "
 
@@ -31,6 +31,15 @@ def unchanged(folder: Path, origin: str) -> bool:
         return _listed(folder) == (origin, sums(folder))
     except (OSError, ValueError):
         return False
+
+
+def stated(folder: Path) -> Mapping[str, str]:
+    """Return what a folder's list says that ``sums`` would return; nothing is hashed.
+
+    Raises:
+        OSError, ValueError: There is no such list.
+    """
+    return _listed(folder)[1]
 
 
 def sums(folder: Path) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ import msgspec
 from nacre.appraisal.documents import read_bytes
 from nacre.build import agent, outputs
 from nacre.build.app import Recipe
-from nacre.build.folder import replace, sums, unchanged
+from nacre.build.folder import replace, stated, unchanged
 from nacre.build.gramine import SIGNATURE, Enclave, Gramine, signature
 from nacre.build.image import build, insist_on_lock, origin, parts_of
 from nacre.build.lock import Lock
@@ -152,7 +152,7 @@ def _sign(enclave: Enclave, recipe: Recipe, folder: Path, *, runtime: Gramine, s
 
 
 def _say(recipe: Recipe, lock: Lock, place: Path, *, same: bool, as_json: bool) -> None:
-    files = dict(sums(place))
+    files = dict(stated(place))
     app = recipe.app
     if as_json:
         built = Built(app.name, app.version, str(place), lock.digest, same, files)
