@@ -16,7 +16,7 @@ from nacre.build import agent, outputs, provenance, rebuilds, statements
 from nacre.build.again import checked_out, project
 from nacre.build.app import Recipe
 from nacre.build.compare import Difference, compare
-from nacre.build.image import build, insist_on_lock, parts_of
+from nacre.build.image import Image, build, insist_on_lock, parts_of
 from nacre.build.lock import Lock
 from nacre.build.write import Source, write
 from nacre.cli import terminal
@@ -99,12 +99,7 @@ def command(
         runtime = runtime_of(recipe, prefix)
         made_again = build(recipe, lock, parts, configure=configuration, runtime=runtime)
         rebuilt = place / "rebuilt"
-        try:
-            rebuilt.mkdir()
-            write(made_again, rebuilt, source=Source(made.repository, made.commit))
-        except OSError as error:
-            actual = error.strerror or "an error"
-            raise BuildError("output-unwritable", file=str(rebuilt), actual=actual) from None
+        _write(made_again, rebuilt, Source(made.repository, made.commit))
         found = _compared(release, rebuilt)
         if diffoscope and not as_json:
             _diffoscope(release, rebuilt, found)
@@ -118,6 +113,15 @@ def command(
             raise BuildError("output-unwritable", file=str(statement), actual=actual) from None
     _say(outcome, as_json=as_json)
     return Exit.REJECTED if found else Exit.ACCEPTED
+
+
+def _write(image: Image, folder: Path, source: Source) -> None:
+    try:
+        folder.mkdir()
+        write(image, folder, source=source)
+    except OSError as error:
+        actual = error.strerror or "an error"
+        raise BuildError("output-unwritable", file=str(folder), actual=actual) from None
 
 
 def _compared(release: Path, rebuilt: Path) -> tuple[Difference, ...]:
