@@ -157,3 +157,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError) as caught:
             App.load(path)
         assert caught.value.code == "config-unreadable"
+
+
+@pytest.mark.parametrize(("memory", "machine"), [(1, 512), (512, 512), (513, 513), (4096, 4096)])
+def test_a_machine_has_room_to_unpack_its_image(memory: int, machine: int) -> None:
+    assert Resources(memory=memory).machine == machine

@@ -20,6 +20,7 @@ _FILE = "nacre.toml"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
 _HOST = re.compile(r"(?=.{1,253}:)[a-z0-9-]+(\.[a-z0-9-]+)*:(?P<port>[1-9][0-9]{0,4})")
 _LAST_PORT = 65535
+_LEAST_MACHINE = 512
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,6 +33,14 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     memory: int = 256
     cpus: int = 1
+
+    @property
+    def machine(self) -> int:
+        """MiB of a machine: it unpacks its image in memory, where it lies twice meanwhile.
+
+        Whoever starts one and whoever predicts its registers, which depend on it, have to agree.
+        """
+        return max(self.memory, _LEAST_MACHINE)
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

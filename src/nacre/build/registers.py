@@ -66,8 +66,10 @@ def _tdx(
     """Compute MRTD, RTMR1 and RTMR2; RTMR0 depends on the host's ACPI tables, RTMR3 on the application."""
     first, last = mrtd(firmware), rtmr2(line, initrd=initrd)
     found = []
-    for changes, about in ((True, "QEMU 10.1"), (False, "QEMU 10.2 or newer")):
-        boot = Boot(memory=resources.memory * _MIB, changes_kernel=changes)
+    # The address that older ones write into the kernel's header follows from the memory.
+    older = f"QEMU 10.1, memory: {resources.machine} MiB"
+    for changes, about in ((True, older), (False, "QEMU 10.2 or newer")):
+        boot = Boot(memory=resources.machine * _MIB, changes_kernel=changes)
         middle = rtmr1(kernel, initrd=len(initrd), boot=boot)
         found.append(
             Variant(

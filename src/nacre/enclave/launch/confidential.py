@@ -28,7 +28,7 @@ DEVICES = {
 Value = str | int | bool | Mapping[str, str]
 
 _FIRST_CID, _LAST_CID = 3, (1 << 32) - 2
-_LEAST_MEMORY, _MOST_MEMORY, _MOST_CPUS = 512, 1 << 22, 255
+_MOST_MEMORY, _MOST_CPUS = 1 << 22, 255
 _MIB = 20
 
 
@@ -68,8 +68,8 @@ def line(
         EnclaveError: ``launch-word``, ``launch-number``.
     """
     cpus = number(app.resources.cpus, what="number of processors", least=1, most=_MOST_CPUS)
-    size = max(app.resources.memory, _LEAST_MEMORY)
-    number(size, what="memory", least=_LEAST_MEMORY, most=_MOST_MEMORY)
+    size = app.resources.machine
+    number(size, what="memory", least=1, most=_MOST_MEMORY)
     parameters = word(guest.parameters, what="the kernel's command line")
     machine = f"q35,accel=kvm,kernel-irqchip=split,confidential-guest-support={kind['id']},memory-backend=ram"
     return (

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from nacre.build.app import App
+from nacre.build.registers import PROCESSOR
 from nacre.enclave.launch.arguments import base64_of, number, word
 from nacre.enclave.launch.confidential import DEVICES, QEMU, Guest, Value, line
 from nacre.enclave.launch.present import absent, knows_object, spawn
@@ -48,7 +49,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
     cbitpos: int = 51
     reduced_phys_bits: int = 1
-    cpu: str = "EPYC-v4"
+    cpu: str = PROCESSOR
     policy: int = 0x30000
     host_data: bytes | None = None
     id_block: bytes | None = None

@@ -44,8 +44,6 @@ _MODULES = ("virtio_pci", "vmw_vsock_virtio_transport")
 SIMULATED_MODULES = ("cuse",)
 #: The kernel's.
 COMMAND_LINE = "console=ttyS0 panic=-1 random.trust_cpu=on quiet"
-#: The image lies in memory twice while it is unpacked.
-_LEAST_MEMORY = 512
 _POLL, _GRACE, _TAIL = 0.05, 5.0, 2000
 _ASK = b"GET /.well-known/nacre/ HTTP/1.1\r\nhost: enclave\r\nconnection: close\r\n\r\n"
 
@@ -239,7 +237,7 @@ def command(
     Raises:
         EnclaveError: ``vm-missing``.
     """
-    memory = max(app.resources.memory, _LEAST_MEMORY, measured.memory if measured is not None else 0)
+    memory = max(app.resources.machine, measured.memory if measured is not None else 0)
     started = ("-kernel", os.fspath(kernel.image), "-initrd", os.fspath(image), "-append", parameters)
     return [
         qemu(),
