@@ -121,7 +121,7 @@ def test_endless_input_is_not_read_to_its_end(nacre: Run) -> None:
     began = time.monotonic()
     ran = nacre("verify", "/dev/zero", "--offline")
     assert ran.returncode == Exit.MALFORMED
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert ran.stderr.startswith("error: /dev/zero has more than 1048576 bytes")
 
 

@@ -149,7 +149,7 @@ def test_app_that_ignores_the_request_to_end_is_ended(
     )
     begun = time.monotonic()
     assert asyncio.run(_supervised(configure(*_python(program)), seconds=0.5)) == (None, 0, True)
-    assert 1 < time.monotonic() - begun < 4
+    assert 1 < time.monotonic() - begun < 60
     assert "did not end when asked" in capfd.readouterr().err
     assert _gone(int(child.read_text()))
 
