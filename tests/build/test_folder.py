@@ -129,13 +129,13 @@ def test_a_link_to_the_folder_stays_one(tmp_path: Path) -> None:
     assert unchanged(tmp_path / "real", _OTHER)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts; root reads everything")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], check=False)
     if mounted.returncode != 0:
-        pytest.skip("nothing is mounted here, where root reads everything")
+        pytest.skip("a small disk cannot be mounted here")
     try:
         folder = disk / "dist"
         replace(folder, _write, origin=_ONE)
