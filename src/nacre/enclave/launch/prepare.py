@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Before a simulated process runs: its registers, its release, its root, and what the agent is told."""
 
-import base64
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from nacre.enclave.launch import launcher
 from nacre.errors import EnclaveError
 from nacre.platforms.device import DevicePaths
 from nacre.platforms.simulation import Root
+from nacre.trust import pem
 
 __all__ = ["Places", "create", "planned", "software", "told", "write_trust"]
 
@@ -162,9 +161,7 @@ def write_trust(folder: Path, platform: str, root: Root) -> None:
     """Write the root's certificates, no keys, and a policy that accepts what runs here as simulated."""
     names = [f"root-{number}.pem" for number in range(len(root.certificates))]
     for name, der in zip(names, root.certificates, strict=True):
-        lines = textwrap.wrap(base64.b64encode(der).decode(), 64)
-        pem = ["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""]
-        (folder / name).write_text("\n".join(pem), encoding="ascii")
+        (folder / name).write_bytes(pem.armour(der) + b"\n")
     listed = ", ".join(f'"{name}"' for name in names)
     (folder / "policy.toml").write_text(
         "# What one simulated process is accepted by. No hardware stands behind it.\n"
