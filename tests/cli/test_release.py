@@ -130,8 +130,8 @@ def test_a_detached_manifest(nacre: _Nacre, here: Path) -> None:
         (("convert", "release.toml", "--to", "toml", "--payload", "signer.pub"), 2, "has nothing to do with"),
         (("convert", "release.toml", "--to", "pdf"), 2, "pdf"),
         (("convert", "release.toml", "--to", "toml", "--any", "pcr0"), 2, "pcr0"),
-        (("convert", "signer.pub", "--to", "toml"), 2, "not valid TOML"),
-        (("show", "signer.pub"), 2, "not valid TOML"),
+        (("convert", "signer.pub", "--to", "toml"), 2, "is not well-formed"),
+        (("show", "signer.pub"), 2, "is not well-formed"),
     ],
 )
 def test_mistakes_are_told(nacre: _Nacre, here: Path, words: tuple[str, ...], status: int, said: str) -> None:
