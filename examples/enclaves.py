@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import nacre
 from nacre.enclave import envelope
+from nacre.enclave.launch.process import insist_on_sandbox
 from nacre.enclave.roots import development_root
 from nacre.platforms.tdx.simulate import Faults
 from nacre.testing import simulated
@@ -143,10 +144,10 @@ def _recorded(folder: Path, evidence: bytes, endorsements: Mapping[str, bytes]) 
 
 def show() -> list[str]:
     """Run it, and name what came out otherwise than it should have."""
-    if shutil.which("bwrap") is None:
-        print(
-            "\nnot shown: three simulated enclaves; they need bubblewrap (on Debian: apt install bubblewrap)"
-        )
+    try:
+        insist_on_sandbox()
+    except nacre.NacreError as error:
+        print(f"\nnot shown: three simulated enclaves: {error}")
         return []
     surprises = []
     with _own_folders() as folder:
