@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from nacre.build import bytecode
 from nacre.build.cpio import Member, file
 from nacre.build.libraries import bytes_of, destination
 from nacre.errors import BuildError
@@ -20,21 +21,15 @@ _LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _PATIENCE = 600
 _TAIL = 2000
-# Reads names and writes what they compile to; the second version of marshal does not write down what the
-# compiler shares between constants, which depends on what ran before.
-_PROGRAM = """
-import importlib.util, marshal, sys
-head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
+# Behind the source of ``bytecode``, which needs nothing of Nacre: reads names, writes what they compile to.
+_DRIVER = """
 for line in sys.stdin:
     path = line.rstrip("\\n")
     with open(path, "rb") as stream:
-        source = stream.read()
-    try:
-        code = compile(source, "/" + path, "exec", dont_inherit=True, optimize=0)
-    except (SyntaxError, ValueError):
-        continue
-    with open(path + "c", "wb") as stream:
-        stream.write(head + importlib.util.source_hash(source) + marshal.dumps(code, 2))
+        made = compiled(path, stream.read())
+    if made is not None:
+        with open(path + "c", "wb") as stream:
+            stream.write(made[1])
 print(sys.implementation.cache_tag)
 """
 
@@ -107,7 +102,13 @@ def _file(member: Member, placed: Mapping[str, Member]) -> bytes | None:
 def _run(folder: Path, sources: Path, python: str, modules: list[str]) -> str:
     command = [
         *(str(folder / _LOADER), "--inhibit-cache", "--library-path", str(folder / _LIBRARIES)),
-        *(str(folder / f"usr/bin/python{python}"), "-SBX", "utf8", "-c", _PROGRAM),
+        *(
+            str(folder / f"usr/bin/python{python}"),
+            "-SBX",
+            "utf8",
+            "-c",
+            Path(bytecode.__file__).read_text() + _DRIVER,
+        ),
     ]
     environment = {"PYTHONHOME": str(folder / "usr"), "PYTHONHASHSEED": "0"}
     try:
