@@ -40,8 +40,8 @@ def checked_out(repository: str, commit: str, folder: Path) -> None:
         ("-C", str(folder), "checkout", "--quiet", commit, "--"),
     ):
         try:
-            done = subprocess.run(  # noqa: S603
-                ["git", *_PLAIN, *words],  # noqa: S607
+            done = subprocess.run(  # noqa: S603 (our own command line)
+                ["git", *_PLAIN, *words],  # noqa: S607 (the one that the user has)
                 env={**kept, "GIT_TERMINAL_PROMPT": "0"},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

@@ -46,7 +46,7 @@ class Download:
         request = Request(url, headers={"User-Agent": "nacre"})  # noqa: S310 (looked at above)
         name = url.rpartition("/")[2]
         try:
-            with urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310
+            with urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310 (looked at above)
                 total = int(answer.headers.get("Content-Length") or 0)
                 data = bytearray()
                 while piece := answer.read(_CHUNK):

@@ -6,7 +6,6 @@ Beside the files is a list of their digests, ``SHA256SUMS``, whose first line sa
 
 import contextlib
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -96,15 +95,15 @@ def replace(folder: Path, write: Callable[[Path], None], *, origin: str) -> Mapp
 def _exchange(made: Path, folder: Path) -> None:
     """Put a folder in the place of another, which comes back if that fails."""
     if not folder.exists():
-        os.replace(made, folder)  # noqa: PTH105
+        made.replace(folder)
         return
     old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        os.replace(folder, old)  # noqa: PTH105 (over an empty folder)
+        folder.replace(old)  # over an empty folder
         try:
-            os.replace(made, folder)  # noqa: PTH105
+            made.replace(folder)
         except OSError:
-            os.replace(old, folder)  # noqa: PTH105
+            old.replace(folder)
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

@@ -127,7 +127,7 @@ class Inputs:
             os.close(handle)
             try:
                 Path(temporary).write_bytes(data)
-                os.replace(temporary, path)  # noqa: PTH105 (two names, one of them a string)
+                Path(temporary).replace(path)
             finally:
                 with contextlib.suppress(OSError):
                     Path(temporary).unlink()

@@ -70,7 +70,7 @@ def tools() -> str:
     if missing:
         raise BuildError("kernel-tools", what=", ".join(missing))
     said = [
-        subprocess.run([name, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+        subprocess.run([name, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603 (our own command line)
         for name in ("gcc", "ld")
     ]
     return "; ".join(text.partition("\n")[0] for text in said)
@@ -155,7 +155,7 @@ def _unpacked(source: bytes, folder: Path) -> Path:
     place = folder / "source"
     place.mkdir()
     done = subprocess.run(
-        ["tar", "--extract", "--xz", "--no-same-owner"],  # noqa: S607
+        ["tar", "--extract", "--xz", "--no-same-owner"],  # noqa: S607 (the one that the user has)
         cwd=place,
         env={"PATH": os.environ.get("PATH", os.defpath)},  # none of this user's options of tar's
         input=bytes_of(archives[0]),

@@ -160,7 +160,7 @@ def _registry() -> str:
     if npm is None:
         raise BuildError("npm-registry")
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 (our own command line)
             [npm, "config", "get", "registry"], capture_output=True, check=False, timeout=_PATIENCE
         )
         found = done.stdout.decode().strip().rstrip("/")

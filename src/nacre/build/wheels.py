@@ -151,7 +151,7 @@ def _downloaded(
         for minor in range(libc, _OLDEST_LIBC - 1, -1):
             command += ["--platform", f"manylinux_2_{minor}_x86_64"]
         command += ["--platform", "manylinux2014_x86_64"]
-        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 (our own command line)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()
             code = "wheels-tool" if "No module named pip" in said else "wheels-failed"

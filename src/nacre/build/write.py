@@ -127,8 +127,8 @@ def _provenance(image: Image, folder: Path, source: Source) -> bytes:
 
 def _git(folder: Path, *words: str) -> str | None:
     try:
-        done = subprocess.run(  # noqa: S603
-            ["git", *words],  # noqa: S607
+        done = subprocess.run(  # noqa: S603 (our own command line)
+            ["git", *words],  # noqa: S607 (the one that the user has)
             cwd=folder,
             capture_output=True,
             text=True,

@@ -179,6 +179,6 @@ def _diffoscope(released: Path, rebuilt: Path, found: tuple[Difference, ...]) ->
         terminal.note(["note: diffoscope is not installed"])
         return
     for name in sorted({one.file for one in found if (released / one.file).exists()}):
-        subprocess.run(  # noqa: S603
+        subprocess.run(  # noqa: S603 (our own command line)
             [program, "--text", "-", str(released / name), str(rebuilt / name)], check=False
         )

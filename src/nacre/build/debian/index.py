@@ -178,7 +178,7 @@ def _verified(signed: bytes, mirror: Mirror) -> str:
         file.write_bytes(signed)
         line = [gpgv, "--keyring", mirror.keyring, "--output", "-", str(file)]
         try:
-            done = subprocess.run(line, capture_output=True, check=False, timeout=_PATIENCE)  # noqa: S603
+            done = subprocess.run(line, capture_output=True, check=False, timeout=_PATIENCE)  # noqa: S603 (our own command line)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise BuildError("index-unsigned", what=mirror.suite, actual=str(error)) from None
     if done.returncode != 0:
