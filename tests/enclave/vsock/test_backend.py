@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import selectors
 import shutil
 import socket
 import struct
@@ -557,3 +558,27 @@ def test_before_the_guest_is_up_callers_are_turned_away(vsock: Vsock, folder: Pa
     del vsock
     with _caller(folder) as caller:
         assert _ended(caller)
+
+
+def test_what_was_closed_a_moment_ago_is_not_asked(tmp_path: Path) -> None:
+    served = Vsock(tmp_path / "vsock", cid=_CID, ports={}, services={})
+    done: list[str] = []
+    mine, other = socket.socketpair()
+    with selectors.DefaultSelector() as selector, mine, other:
+        served._selector = selector
+
+        def first() -> None:
+            selector.unregister(other)
+            other.close()
+            done.append("first")
+
+        served._watch(mine, first)
+        served._watch(other, lambda: done.append("second"))
+        keys = [selector.get_key(mine), selector.get_key(other)]
+        served._act(keys)
+        # Its number may belong to somebody else by then.
+        taken = socket.socket(fileno=os.dup2(mine.fileno(), keys[1].fd))
+        with taken:
+            served._watch(taken, lambda: done.append("third"))
+            served._act(keys[1:])
+    assert done == ["first"]

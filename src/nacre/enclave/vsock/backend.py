@@ -7,7 +7,7 @@ import selectors
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -89,10 +89,7 @@ class Vsock:
 
     def _serve(self) -> None:
         while not self._stopping:
-            for key, _ in self._selector.select():
-                # An earlier one of these may have closed it.
-                if key.fileobj in self._selector.get_map():
-                    key.data()
+            self._act([key for key, _ in self._selector.select()])
             try:
                 self._move()
             except GuestFault as fault:
@@ -105,6 +102,12 @@ class Vsock:
         self._selector.close()
         for path in (self._path, *self._ports.values()):
             path.unlink(missing_ok=True)
+
+    def _act(self, keys: Sequence[selectors.SelectorKey]) -> None:
+        """Do what is due, unless an earlier one of these changed it, or closed it: it is asked for again."""
+        for key in keys:
+            if self._selector.get_map().get(key.fd) is key:
+                key.data()
 
     def _watch(
         self, file: socket.socket | int, act: Callable[[], None], events: int = selectors.EVENT_READ
